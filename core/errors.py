@@ -1,0 +1,34 @@
+"""The one exception for what a person can cause, and how a command reports it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class SparseDoctorError(Exception):
+    """Something a person can put right: a wrong file, flag or setting.
+
+    The text is one line that says what was wrong and what to do. Commands print it
+    and exit with `exit_code`; it never becomes a traceback.
+    """
+
+    exit_code = 2
+
+
+def run_command(command: Callable[[], int]) -> int:
+    """Run `command`; turn a `SparseDoctorError` into one line on stderr and its exit code.
+
+    Ctrl-C ends with 130, a reader that closed the pipe with 141, both without a traceback.
+    """
+    try:
+        return command()
+    except SparseDoctorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the interpreter would report the same pipe again at exit
+        return 141
