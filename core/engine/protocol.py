@@ -4,7 +4,7 @@
                                             │ cancel()   ▲
                                             └────────────┘
 
-One generation at a time. `generate` returns an iterator of events; exactly one `Finished` ends
+One generation at a time. `generate` returns a stream of events; exactly one `Finished` ends
 it, also after `cancel`. Any thread may call `cancel` and `close`; everything else belongs to one
 thread at a time (a second `generate` is refused while one runs). Implementations: `child.ChildEngine`
 (llama.cpp in a child process) and `scripted.ScriptedEngine` (a double for interface tests).
@@ -12,7 +12,7 @@ thread at a time (a second `generate` is refused while one runs). Implementation
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -161,8 +161,10 @@ class Engine(Protocol):
         """Load the model; calling it again returns the same information."""
         ...
 
-    def generate(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[Event]:
-        """Answer the last message. The iterator may be closed early, which cancels."""
+    def generate(
+        self, messages: Sequence[Message], sampling: Sampling
+    ) -> Generator[Event, None, None]:
+        """Answer the last message. Closing the stream early cancels."""
         ...
 
     def score(self, messages: Sequence[Message], continuations: Sequence[str]) -> list[list[float]]:
