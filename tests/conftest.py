@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sparsedoctor.core.base_models import DEMO_BASE, find_base
 from sparsedoctor.core.errors import SparseDoctorError
 
