@@ -1,0 +1,58 @@
+"""Loading a base model for training, evaluation and verification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GgufConfig
+from transformers.utils import logging as transformers_logging
+
+from sparsedoctor.core.base_models import base_fingerprint, find_base
+from sparsedoctor.core.errors import SparseDoctorError
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model in memory."""
+
+    model: Any  # transformers' PreTrainedModel
+    tokenizer: Any  # transformers' tokenizer
+    name: str  # for people: the file's or folder's name
+    path: Path
+    sha256: str
+
+
+def load_base(name: str, dtype: torch.dtype = torch.float32, *, four_bit: bool = False) -> Base:
+    """Load what `name` stands for: "smollm2", a GGUF file or a Hugging Face folder.
+
+    Weights of a GGUF file are dequantised to `dtype`. `four_bit` keeps a folder's linear
+    weights in 4-bit NF4 (bitsandbytes, CUDA only). Raises SparseDoctorError when it cannot be read.
+    """
+    path = find_base(name)
+    if four_bit and not torch.cuda.is_available():
+        raise SparseDoctorError(
+            "a 4-bit base needs CUDA and bitsandbytes, and this machine has no CUDA; "
+            "leave four_bit out"
+        )
+    options: dict[str, Any] = {"dtype": dtype}
+    folder, source = path, {}
+    if path.is_file():
+        folder, source = path.parent, {"gguf_file": path.name}
+        # Newer transformers keep GGUF weights packed unless told otherwise.
+        options["quantization_config"] = GgufConfig(dequantize=True)
+    if four_bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
+        model = AutoModelForCausalLM.from_pretrained(str(folder), **source, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SparseDoctorError(f"{path} cannot be read as a base model: {reason}") from error
+    model.config.use_cache = False
+    return Base(model, tokenizer, path.name, path, base_fingerprint(path))

@@ -1,0 +1,116 @@
+"""The terms that supervise the routing of one layer. Our own design (docs/method.md).
+
+Pure functions of one layer's tensors. `share [tokens]` is each token's part of the mean: 1/n
+for the n tokens that count, 0 for padding and prompt; so a mean over several processes is the
+sum of theirs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_TINY = 1e-30  # below any share that similarities in [-1, 1] / tau can produce
+
+
+def balance_loss(load: Tensor, probabilities: Tensor, share: Tensor) -> Tensor:
+    """E * sum_e f_e P_e: 1 when the experts are used evenly, E/k when k of them get everything.
+
+    `load [E]` is f, each expert's part of all choices, adding up to 1 (no gradient);
+    `probabilities [tokens, E]` are the router's.
+    """
+    mean_probability = share @ probabilities  # [E]
+    return load.shape[0] * (load.detach() * mean_probability).sum()
+
+
+def expert_load(experts: Tensor, counted: Tensor, number: int) -> Tensor:
+    """How often each expert was chosen by the tokens `counted [tokens]` (1 or 0). `[E]` float32"""
+    counts = torch.zeros(number, dtype=torch.float32, device=experts.device)
+    each = counted.float().unsqueeze(-1).expand_as(experts)
+    return counts.scatter_add(0, experts.flatten(), each.flatten())
+
+
+def router_z_loss(logits: Tensor, share: Tensor) -> Tensor:
+    """Mean squared log-sum-exp of the router's logits `[tokens, E]`: keeps them small."""
+    return share @ logits.logsumexp(dim=-1).square()
+
+
+class Memory(NamedTuple):
+    """The keys that queries are compared with."""
+
+    keys: Tensor  # [N, D] unit length, no gradient
+    experts: Tensor  # [N] int64
+    labels: Tensor  # [N] int64, negative where there is none
+    filled: Tensor  # [N] bool
+
+
+class Similarity(NamedTuple):
+    """What a layer's memory says about its queries."""
+
+    contrast: Tensor  # [M] InfoNCE of every query
+    positives: Tensor  # [M] bool, whether the memory holds a positive for it
+    lanes: Tensor  # [M, E] share of each lane, adding up to 1, no gradient
+    nearest: Tensor  # [M] int64, expert of the most similar key
+
+
+def compare(
+    queries: Tensor,
+    chosen: Tensor,
+    labels: Tensor,
+    memory: Memory,
+    temperature: float,
+    experts: int,
+    exclude: Tensor | None = None,
+) -> Similarity:
+    """InfoNCE of `queries [M, D]` over the memory, and the soft target for the router.
+
+        p_n      = exp(q.k_n / tau) / sum over all keys
+        contrast = -log of the sum of p over the positives ("in" form: the sum inside the log)
+        lane_e   = softmax over e of log(mean over lane e of exp(q.k / tau))
+
+    Positives are the keys with the query's label; for a query without one, the lane of its
+    `chosen [M]` expert. `exclude [M, N]` bool leaves pairs out (a query and itself).
+    """
+    logits = (queries @ memory.keys.t().to(queries.dtype)).float() / temperature  # [M, N]
+    blocked = ~memory.filled if exclude is None else ~memory.filled | exclude
+    logits = logits.masked_fill(blocked, -1e9)
+    p = logits.softmax(dim=-1)  # [M, N]
+    same_lane = memory.experts == chosen[:, None]
+    same_label = memory.labels == labels[:, None]
+    positive = torch.where(labels[:, None] >= 0, same_label, same_lane) & ~blocked
+    contrast = -(p * positive).sum(dim=-1).clamp_min(_TINY).log()
+    with torch.no_grad():
+        lane_of = F.one_hot(memory.experts, experts).to(p.dtype)  # [N, E]
+        size = (~blocked).to(p.dtype) @ lane_of  # [M or 1, E] keys of each lane
+        lanes = (p @ lane_of) / size.clamp_min(1.0)
+        lanes = lanes / lanes.sum(dim=-1, keepdim=True).clamp_min(_TINY)
+        nearest = memory.experts[logits.argmax(dim=-1)]
+    return Similarity(contrast, positive.any(dim=-1), lanes, nearest)
+
+
+def route_loss(lanes: Tensor, logits: Tensor) -> Tensor:
+    """KL(lanes || router) of every query. `[M]` Gradient flows into the router's logits only.
+
+    `lanes [M, E]` is the soft target, `logits [M, E]` the router's.
+    """
+    target = lanes.detach()
+    return (target * (target.clamp_min(_TINY).log() - logits.log_softmax(dim=-1))).sum(dim=-1)
+
+
+def spread(counted: Tensor, most: int) -> Tensor:
+    """Positions of at most `most` counted tokens, evenly spread, in order. `[min(most, tokens)]`
+
+    `counted [tokens]` bool. Where fewer count, the positions behind them are of uncounted
+    tokens. The shape is known beforehand and nothing is drawn at random, so neither padding nor
+    a resumed run changes the choice.
+    """
+    number = counted.sum()
+    before = counted.cumsum(dim=0) - 1  # place among the counted ones
+    wanted = number.clamp(max=most)
+    n = number.clamp(min=1)
+    taken = counted & (((before + 1) * wanted) // n > (before * wanted) // n)
+    order = torch.argsort((~taken).to(torch.uint8), stable=True)
+    return order[:most]

@@ -1,0 +1,129 @@
+"""The k slots of a block, forward and backward, in blocks of tokens that stay in the cache.
+
+Only the shared base activations W_gate x and W_up x are kept for the backward pass; g_j, u_j and
+a_j of every slot are computed again there. So the layer keeps two `[tokens, ffn]` tensors, where
+an ordinary LoRA on the same three projections keeps four, and memory does not grow with k.
+
+With G_j = dL/da + (mask_j · dL/dlow) A_down, the derivative of a_j = silu(g_j) · u_j weighted by
+w_j is   dL/dw_j = <G_j, a_j>,   dL/du_j = w_j G_j silu(g_j),   dL/dg_j = w_j G_j u_j silu'(g_j).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_BLOCK_BYTES = 1 << 20  # of one [tokens, ffn] block on a CPU: a few of them fit the cache
+
+
+def mix_slots(
+    base_gate: Tensor,
+    base_up: Tensor,
+    low: Tensor,
+    mask: Tensor,
+    weights: Tensor,
+    b_gate: Tensor,
+    b_up: Tensor,
+    a_down: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Σ_j w_j a_j `[tokens, ffn]` and Σ_j w_j mask_j A_down a_j `[tokens, R]`.
+
+    base_gate, base_up `[tokens, ffn]`; low `[tokens, 2R]` (gate's columns, then up's);
+    mask `[k, tokens, R]` (constant); weights `[tokens, k]`; b_gate, b_up `[ffn, R]`;
+    a_down `[R, ffn]`. All of one floating type.
+    """
+    mixed, low_down = _MixSlots.apply(  # type: ignore[no-untyped-call]
+        base_gate, base_up, low, mask, weights, b_gate, b_up, a_down
+    )
+    return mixed, low_down
+
+
+class _MixSlots(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        base_gate: Tensor,
+        base_up: Tensor,
+        low: Tensor,
+        mask: Tensor,
+        weights: Tensor,
+        b_gate: Tensor,
+        b_up: Tensor,
+        a_down: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(base_gate, base_up, low, mask, weights, b_gate, b_up, a_down)
+        mixed = torch.empty_like(base_gate)
+        low_down = low.new_zeros(low.shape[0], mask.shape[-1])
+        low_gate, low_up = low.chunk(2, dim=1)
+        for part in _blocks(base_gate):
+            for j in range(mask.shape[0]):
+                keep, w = mask[j, part], weights[part, j : j + 1]
+                g = torch.addmm(base_gate[part], low_gate[part] * keep, b_gate.t())
+                a = torch.addmm(base_up[part], low_up[part] * keep, b_up.t())
+                a.mul_(F.silu(g, inplace=True)).mul_(w)  # w_j a_j
+                if j == 0:
+                    mixed[part] = a
+                else:
+                    mixed[part] += a
+                low_down[part] += (a @ a_down.t()) * keep
+        return mixed, low_down
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        base_gate, base_up, low, mask, weights, b_gate, b_up, a_down = ctx.saved_tensors
+        d_mixed, d_low_down = gradients
+        exact = torch.float32 if low.dtype in (torch.bfloat16, torch.float16) else low.dtype
+        d_base_gate, d_base_up = torch.empty_like(base_gate), torch.empty_like(base_up)
+        d_low = torch.zeros_like(low)
+        d_weights = torch.empty_like(weights)
+        d_b_gate = torch.zeros_like(b_gate, dtype=exact)
+        d_b_up = torch.zeros_like(b_up, dtype=exact)
+        d_a_down = torch.zeros_like(a_down, dtype=exact)
+        low_gate, low_up = low.chunk(2, dim=1)
+        d_low_gate, d_low_up = d_low.chunk(2, dim=1)
+        for part in _blocks(base_gate):
+            for j in range(mask.shape[0]):
+                keep, w = mask[j, part], weights[part, j : j + 1]
+                gate_in, up_in = low_gate[part] * keep, low_up[part] * keep
+                down_out = d_low_down[part] * keep
+                g = torch.addmm(base_gate[part], gate_in, b_gate.t())
+                u = torch.addmm(base_up[part], up_in, b_up.t())
+                s = F.silu(g)
+                d_a = torch.addmm(d_mixed[part], down_out, a_down)  # G_j
+                a = s * u
+                d_weights[part, j] = torch.linalg.vecdot(d_a, a)
+                d_a_down += (down_out * w).t() @ a
+                d_a.mul_(w)
+                d_g = torch.ops.aten.silu_backward(u.mul_(d_a), g)
+                d_u = s.mul_(d_a)
+                if j == 0:
+                    d_base_gate[part], d_base_up[part] = d_g, d_u
+                else:
+                    d_base_gate[part] += d_g
+                    d_base_up[part] += d_u
+                d_low_gate[part] += (d_g @ b_gate) * keep
+                d_low_up[part] += (d_u @ b_up) * keep
+                d_b_gate += d_g.t() @ gate_in
+                d_b_up += d_u.t() @ up_in
+        return (
+            d_base_gate,
+            d_base_up,
+            d_low,
+            None,
+            d_weights,
+            d_b_gate.to(b_gate.dtype),
+            d_b_up.to(b_up.dtype),
+            d_a_down.to(a_down.dtype),
+        )
+
+
+def _blocks(activation: Tensor) -> list[slice]:
+    """Slices of tokens: one on an accelerator, cache-sized ones on a CPU."""
+    tokens, width = activation.shape
+    size = tokens
+    if activation.device.type == "cpu":
+        size = max(32, _BLOCK_BYTES // (width * activation.element_size()))
+    return [slice(start, start + size) for start in range(0, tokens, max(size, 1))]

@@ -1,0 +1,226 @@
+"""From what the layers did in a forward pass to the losses that supervise their routing.
+
+    with supervisor.watching():           # the layers keep their routing of this pass
+        output = model(...)
+    terms = supervisor.terms(counted)     # contrast, route, balance, z: one number each
+    (loss + terms.total).backward()
+    ...
+    supervisor.commit()                   # once per optimiser step: keys enter the queues
+
+Everything is computed outside the layers. Gradient checkpointing may run a layer twice without
+being watched twice, and keys of several micro-steps enter together, so that the queues do not
+depend on how a step is cut into micro-steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparsedoctor.core.moe.losses import (
+    Memory,
+    balance_loss,
+    compare,
+    expert_load,
+    route_loss,
+    router_z_loss,
+    spread,
+)
+from sparsedoctor.core.moe.queue import NO_LABEL, ExpertMemoryQueue
+from sparsedoctor.core.moe.router import Routing
+from sparsedoctor.core.moe.settings import SupervisionSettings
+
+
+class RoutingRecord(NamedTuple):
+    """What a layer did with the tokens of one forward pass."""
+
+    routing: Routing
+    low: Tensor  # [tokens, 2, E, r] A_gate x and A_up x of every expert
+
+
+class WatchedLayer(Protocol):
+    """A LoRA-MoE layer, as far as supervision needs to know it."""
+
+    watched: bool
+    record: RoutingRecord | None
+
+    @property
+    def projection(self) -> Tensor | None: ...
+
+    @property
+    def queue(self) -> ExpertMemoryQueue | None: ...
+
+
+class Terms(NamedTuple):
+    """The unweighted terms, averaged over layers, and their weighted sum (scalars)."""
+
+    total: Tensor
+    contrast: Tensor
+    route: Tensor
+    balance: Tensor
+    z: Tensor
+    agreement: Tensor  # part of queries whose nearest key is of their own expert
+
+
+class _Pending(NamedTuple):
+    keys: Tensor  # [M, D]
+    experts: Tensor  # [M]
+    labels: Tensor  # [M], below NO_LABEL for a token that does not count
+
+
+_UNCOUNTED = NO_LABEL - 1
+
+
+class RoutingSupervisor:
+    """Supervises the routing of all layers of a model in training.
+
+    `total` adds a tensor up over processes and `gather` concatenates one over them in rank
+    order; `processes` is their number. With the defaults there is one process.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[WatchedLayer],
+        settings: SupervisionSettings,
+        *,
+        processes: int = 1,
+        total: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+        gather: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    ) -> None:
+        self.layers = list(layers)
+        self.settings = settings
+        self._processes = processes
+        self._total = total
+        self._gather = gather
+        self._pending: list[list[_Pending]] = [[] for _ in self.layers]
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Let the layers keep a record of the forward pass made inside."""
+        for layer in self.layers:
+            layer.watched, layer.record = True, None
+        try:
+            yield
+        finally:
+            for layer in self.layers:
+                layer.watched = False
+
+    def records(self) -> list[RoutingRecord]:
+        """The records of the last watched pass, layer by layer."""
+        records = [layer.record for layer in self.layers]
+        return [record for record in records if record is not None]
+
+    def terms(self, counted: Tensor, labels: Tensor | None = None) -> Terms:
+        """The supervision of the last watched pass.
+
+        `counted [batch, tokens]` bool: tokens of answers. `labels [batch, tokens]` int64: a
+        class of each token (department, exam class), NO_LABEL where there is none.
+        """
+        settings, records = self.settings, self.records()
+        counted = counted.flatten()
+        labels = (
+            torch.full_like(counted, NO_LABEL, dtype=torch.int64)
+            if labels is None
+            else (labels.flatten())
+        )
+        experts = records[0].routing.logits.shape[-1]
+        loads = torch.stack([expert_load(r.routing.experts, counted, experts) for r in records])
+        totals = self._total(loads)  # [layers, E]
+        number = totals[0].sum() / records[0].routing.experts.shape[-1]  # tokens, all processes
+        share = counted.float() * (self._processes / number.clamp_min(1.0))
+
+        balance = [
+            balance_loss(load / load.sum().clamp_min(1.0), record.routing.probabilities, share)
+            for load, record in zip(totals, records, strict=True)
+        ]
+        z = [router_z_loss(record.routing.logits, share) for record in records]
+        zero = share.new_zeros(())
+        contrast, route, agreement = [zero], [zero], [zero]
+        if settings.contrastive:
+            chosen = spread(counted, settings.queries)
+            queried = counted[chosen].float()  # [M]
+            queried_share = queried * (self._processes / self._total(queried.sum()).clamp_min(1.0))
+            names = labels[chosen].masked_fill(~counted[chosen], _UNCOUNTED)
+            for number_of_layer, (layer, record) in enumerate(
+                zip(self.layers, records, strict=True)
+            ):
+                c, r, a, pending = self._compare(layer, record, chosen, names, queried_share)
+                contrast.append(c)
+                route.append(r)
+                agreement.append(a)
+                self._pending[number_of_layer].append(pending)
+        for layer in self.layers:
+            layer.record = None  # the graph alone keeps what backward needs
+        layers = len(records)
+        means = [
+            torch.stack(terms).sum() / layers for terms in (contrast, route, balance, z, agreement)
+        ]
+        weights = (
+            settings.contrast_weight,
+            settings.route_weight,
+            settings.balance_weight,
+            settings.z_weight,
+        )
+        total = sum((w * mean for w, mean in zip(weights, means, strict=False) if w), zero)
+        return Terms(total, *means)
+
+    def commit(self) -> None:
+        """Let the keys of this optimiser step enter the queues. Call it once per step."""
+        for layer, pending in zip(self.layers, self._pending, strict=True):
+            if pending and layer.queue is not None:
+                keys, experts, labels = (
+                    self._gather(torch.cat(parts)) for parts in zip(*pending, strict=True)
+                )
+                counted = labels > _UNCOUNTED
+                layer.queue.enqueue(keys[counted], experts[counted], labels[counted])
+            pending.clear()
+
+    def discard(self) -> None:
+        """Forget the keys of a step that is not taken."""
+        for pending in self._pending:
+            pending.clear()
+
+    def _compare(
+        self,
+        layer: WatchedLayer,
+        record: RoutingRecord,
+        chosen: Tensor,
+        labels: Tensor,
+        share: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, _Pending]:
+        """Contrast, route and agreement of one layer, and its new keys."""
+        assert layer.projection is not None, "a contrastive layer has a projection"
+        experts = record.routing.experts[chosen, 0]  # [M] the most probable one
+        low = record.low[chosen]  # [M, 2, E, r]
+        own = low.take_along_dim(experts[:, None, None, None], dim=2).flatten(1)  # [M, 2r]
+        queries = F.normalize(F.linear(own.float(), layer.projection.float()), dim=-1)  # [M, D]
+        keys = queries.detach()
+        pending = _Pending(keys, experts, labels)
+        exclude, active = None, share.new_ones(())
+        if layer.queue is None:
+            counted = labels > _UNCOUNTED
+            memory = Memory(keys, experts, labels, counted)
+            exclude = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
+        else:
+            queue = layer.queue
+            lanes = torch.arange(queue.keys.shape[0], device=keys.device)
+            memory = Memory(
+                queue.keys.flatten(0, 1),
+                lanes.repeat_interleave(queue.length),
+                queue.labels.flatten(),
+                queue.filled().flatten(),
+            )
+            active = (queue.ready_steps / max(self.settings.warmup_steps, 1)).clamp(max=1.0)
+        logits = record.routing.logits[chosen]  # [M, E]
+        found = compare(
+            queries, experts, labels, memory, self.settings.temperature, logits.shape[-1], exclude
+        )
+        contrast = active * (share * found.positives) @ found.contrast
+        route = active * share @ route_loss(found.lanes, logits)
+        agreement = share @ (found.nearest == experts).float() / self._processes
+        return contrast, route, agreement, pending
