@@ -1,0 +1,162 @@
+"""Which tensors an exported file has, and how each is computed from base and adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from threading import Lock
+
+import numpy as np
+from gguf import GGMLQuantizationType
+from numpy.typing import NDArray
+
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.export.adapter import Adapter, Projection
+from sparsedoctor.export.base import Base, read
+from sparsedoctor.export.gguf_base import gguf_name
+from sparsedoctor.export.gguf_file import Block, PlannedTensor
+from sparsedoctor.export.merge import add_delta
+from sparsedoctor.export.rotary import interleave
+from sparsedoctor.export.types import FileFormat, encode, tensor_type
+
+Array = NDArray[np.float32]
+_BLOCK_VALUES = 1 << 21  # values computed at a time: 8 MiB in float32
+_PROJECTIONS: tuple[Projection, ...] = ("gate", "up", "down")
+
+
+def plan_mixture(base: Base, adapter: Adapter, fmt: FileFormat) -> list[PlannedTensor]:
+    """The tensors of the mixture, in file order. Nothing is read yet."""
+    shape = base.shape
+    tensors = [_plain(base, "model.embed_tokens.weight", fmt)]
+    factors = base.rope_factors()
+    if factors is not None:
+        tensors.append(_ready("rope_freqs.weight", factors, fmt))
+    for layer in range(shape.layers):
+        at = f"model.layers.{layer}."
+        tensors.append(_plain(base, at + "input_layernorm.weight", fmt))
+        tensors += attention_tensors(base, adapter, layer, fmt)
+        tensors.append(_plain(base, at + "post_attention_layernorm.weight", fmt))
+        tensors.append(_ready(f"blk.{layer}.ffn_gate_inp.weight", adapter.router(layer), fmt))
+        for projection in _PROJECTIONS:
+            tensors.append(_experts(base, adapter, layer, projection, fmt))
+    tensors.append(_plain(base, "model.norm.weight", fmt))
+    if not shape.tied:
+        tensors.append(_plain(base, "lm_head.weight", fmt))
+    return tensors
+
+
+def attention_tensors(
+    base: Base, adapter: Adapter, layer: int, fmt: FileFormat
+) -> Iterator[PlannedTensor]:
+    """The attention of one layer: its LoRA merged, q and k in the rotary order of the graph."""
+    for part in ("q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm"):
+        for kind in ("weight", "bias"):
+            name = f"model.layers.{layer}.self_attn.{part}.{kind}"
+            shape = base.tensor_shape(name)
+            if shape is not None:
+                stored = _stored_name(name)
+                compute = partial(attention_values, base, adapter, layer, part, kind)
+                yield _whole(stored, shape, tensor_type(stored, shape, fmt), compute)
+
+
+def attention_values(base: Base, adapter: Adapter, layer: int, part: str, kind: str) -> Array:
+    """One tensor of the attention as it is written: merged, and permuted where the graph asks."""
+    name = f"model.layers.{layer}.self_attn.{part}.{kind}"
+    values = _finite(read(base, name), name)
+    if kind == "weight" and part.endswith("_proj"):
+        values = add_delta(values, adapter.attention_delta(layer, part))
+    if base.shape.permuted and part in ("q_proj", "k_proj"):
+        heads = base.shape.heads if part == "q_proj" else base.shape.kv_heads
+        values = interleave(values, heads)
+    return values
+
+
+def shared_weight(base: Base, adapter: Adapter, layer: int, projection: Projection) -> Array:
+    """What all experts have in common: `W + s0 B0 A0`. `[out, in]`"""
+    name = f"model.layers.{layer}.mlp.{projection}_proj.weight"
+    return add_delta(_finite(read(base, name), name), adapter.shared_delta(layer, projection))
+
+
+def row_blocks(rows: int, width: int) -> Iterator[tuple[int, int]]:
+    """`start, stop` of blocks of rows that hold about `_BLOCK_VALUES` values each."""
+    step = max(1, _BLOCK_VALUES // width)
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)
+
+
+class _Once:
+    """A value computed by whichever thread asks first."""
+
+    def __init__(self, compute: Callable[[], Array]) -> None:
+        self._compute, self._lock = compute, Lock()
+        self._value: Array | None = None
+
+    def __call__(self) -> Array:
+        with self._lock:
+            if self._value is None:
+                self._value = self._compute()
+            return self._value
+
+
+def _experts(
+    base: Base, adapter: Adapter, layer: int, projection: Projection, fmt: FileFormat
+) -> PlannedTensor:
+    """A stack of merged experts. `[E, out, in]`"""
+    one = base.tensor_shape(f"model.layers.{layer}.mlp.{projection}_proj.weight")
+    assert one is not None
+    shape = (adapter.settings.experts, *one)
+    stored = f"blk.{layer}.ffn_{projection}_exps.weight"
+    kind = tensor_type(stored, shape, fmt)
+
+    def blocks() -> Iterator[Block]:
+        # Read once for all experts, by the first block that needs it.
+        common = _Once(partial(shared_weight, base, adapter, layer, projection))
+
+        def merged(expert: int, start: int, stop: int) -> bytes:
+            delta = adapter.expert_delta(layer, projection, expert)
+            return encode(add_delta(common()[start:stop], delta, start), kind)
+
+        for expert in range(shape[0]):
+            for start, stop in row_blocks(*one):
+                yield partial(merged, expert, start, stop)
+
+    return PlannedTensor(stored, shape, kind, blocks)
+
+
+def _plain(base: Base, name: str, fmt: FileFormat) -> PlannedTensor:
+    """A tensor taken over from the base, read a few rows at a time."""
+    shape = base.tensor_shape(name)
+    assert shape is not None, name
+    stored = _stored_name(name)
+    kind = tensor_type(stored, shape, fmt)
+
+    def rows(start: int, stop: int) -> bytes:
+        return encode(_finite(base.rows(name, start, stop), name), kind)
+
+    def blocks() -> Iterator[Block]:
+        for start, stop in row_blocks(shape[0], int(np.prod(shape[1:]))):
+            yield partial(rows, start, stop)
+
+    return PlannedTensor(stored, shape, kind, blocks)
+
+
+def _ready(stored: str, values: Array, fmt: FileFormat) -> PlannedTensor:
+    return _whole(stored, values.shape, tensor_type(stored, values.shape, fmt), lambda: values)
+
+
+def _whole(
+    stored: str, shape: tuple[int, ...], kind: GGMLQuantizationType, compute: Callable[[], Array]
+) -> PlannedTensor:
+    return PlannedTensor(stored, shape, kind, lambda: [lambda: encode(compute(), kind)])
+
+
+def _stored_name(name: str) -> str:
+    stored = gguf_name(name)
+    assert stored is not None, name
+    return stored
+
+
+def _finite(values: Array, name: str) -> Array:
+    if not np.isfinite(values).all():
+        raise SparseDoctorError(f"the base's tensor {name} holds values that are not finite")
+    return values
