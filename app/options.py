@@ -1,0 +1,126 @@
+"""The options that all interfaces share: which model, how it is loaded, how it answers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib.metadata import version
+
+from sparsedoctor.core.engine.protocol import EngineSettings, Sampling
+from sparsedoctor.core.models import DEFAULT
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """`--model` and how the model is loaded and answers."""
+    parser.add_argument(
+        "--model",
+        default=DEFAULT,
+        metavar="MODEL",
+        help='"default", a GGUF file, or the name of a file in the model folder '
+        "(sparsedoctor-tui models lists them)",
+    )
+    answer = parser.add_argument_group("how it answers")
+    defaults = Sampling()
+    answer.add_argument(
+        "--seed",
+        type=_whole(0, 2**32 - 1),
+        metavar="N",
+        help="makes the same question give the same answer; without it every answer has a fresh "
+        "seed, which is shown with it",
+    )
+    answer.add_argument(
+        "--temperature",
+        type=_number(0.0, 2.0),
+        default=defaults.temperature,
+        metavar="T",
+        help="0 always takes the likeliest word (default %(default)s)",
+    )
+    answer.add_argument(
+        "--max-tokens",
+        type=_whole(1, 32768),
+        default=defaults.max_tokens,
+        metavar="N",
+        help="longest answer (default %(default)s)",
+    )
+    answer.add_argument(
+        "--region",
+        type=_region,
+        metavar="CODE",
+        help="two letters, such as GB or CN: whose emergency numbers are shown "
+        "(default: the computer's locale)",
+    )
+    loading = parser.add_argument_group("how it is loaded")
+    loading.add_argument(
+        "--context", type=_whole(256, 1 << 20), metavar="N", help="tokens it can hold in view"
+    )
+    loading.add_argument(
+        "--threads",
+        type=_whole(1, 1024),
+        metavar="N",
+        help="processor threads (default: physical cores - 1)",
+    )
+    loading.add_argument(
+        "--gpu-layers",
+        type=_whole(0, 10_000),
+        default=0,
+        metavar="N",
+        help="layers computed on a GPU, if llama.cpp was built for one (default %(default)s)",
+    )
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {version('sparsedoctor')}"
+    )
+
+
+def sampling_of(options: argparse.Namespace) -> Sampling:
+    return Sampling(
+        temperature=options.temperature, max_tokens=options.max_tokens, seed=options.seed
+    )
+
+
+def engine_settings_of(options: argparse.Namespace) -> EngineSettings:
+    return EngineSettings(
+        context=options.context, threads=options.threads, gpu_layers=options.gpu_layers
+    )
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = lowest - 1
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(
+                f"{text} is no whole number from {lowest} to {highest}"
+            )
+        return value
+
+    return parse
+
+
+def _number(lowest: float, highest: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = lowest - 1
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"{text} is no number from {lowest} to {highest}")
+        return value
+
+    return parse
+
+
+def _region(text: str) -> str:
+    # Imported here: the table behind it is read only when somebody names a region.
+    from sparsedoctor.app.consultation.numbers import regions
+
+    code = text.upper()
+    if code not in regions():
+        raise argparse.ArgumentTypeError(
+            f"there are no numbers for {text}; known are {', '.join(regions())}"
+        )
+    return code

@@ -1,0 +1,55 @@
+"""The Textual application around the chat: themes, command palette, one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.model_files import ModelFile
+from sparsedoctor.app.tui.chat_screen import ChatScreen
+from sparsedoctor.app.tui.themes import THEMES
+from sparsedoctor.core.engine.protocol import Sampling
+
+
+class ChatApp(App[None]):
+    """One consultation at a time on the whole terminal."""
+
+    TITLE = "SparseDoctor"
+    CSS_PATH = "chat.tcss"
+    # Textual declares these two as plain attributes, so ClassVar would contradict it.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (64, "-normal"), (104, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-medium"), (32, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "quit", "Leave", priority=True)]
+
+    def __init__(
+        self,
+        engine: EngineOnDemand,
+        model: ModelFile,
+        sampling: Sampling | None = None,
+        region: str = "",
+    ) -> None:
+        super().__init__()
+        self._engine = engine
+        self._chat = ChatScreen(engine, model, sampling or Sampling(), region)
+
+    def on_mount(self) -> None:
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+
+    def get_default_screen(self) -> Screen[None]:
+        return self._chat
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        chat = self._chat
+        yield SystemCommand("New conversation", "Begin anew (Ctrl+N)", chat.action_new)
+        yield SystemCommand("Stop the answer", "Keeps what is written (Esc)", chat.action_stop)
+        yield SystemCommand("Copy the last answer", "To the clipboard", chat.copy_answer)
+        yield SystemCommand("Experts", "Show or hide them (F2)", chat.action_toggle_routing)
+        yield SystemCommand("Help", "Keys, safety, privacy (F1)", chat.action_help)
+        yield from super().get_system_commands(screen)

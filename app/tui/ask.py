@@ -1,0 +1,112 @@
+"""`sparsedoctor-tui ask`: one question, one answer on standard output.
+
+Standard output carries the answer, and before it what the rules found when that is an emergency
+or a crisis; standard error carries everything about the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+from sparsedoctor.app.consultation.assessment import Assessment
+from sparsedoctor.app.consultation.consultation import (
+    Assessed,
+    Consultation,
+    ConsultationEvent,
+    FollowUp,
+)
+from sparsedoctor.app.consultation.numbers import emergency_line, region_of_locale
+from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.model_files import ModelFile, open_model
+from sparsedoctor.app.options import engine_settings_of, sampling_of
+from sparsedoctor.app.routing_view import expert_names, expert_shares
+from sparsedoctor.app.turn_view import TurnView
+from sparsedoctor.app.wording import (
+    is_alarm,
+    language_of_interface,
+    numbers_to_call,
+    urgency_title,
+    wording,
+)
+from sparsedoctor.core.engine.protocol import Notice, TextDelta
+from sparsedoctor.core.errors import SparseDoctorError
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answer `options.question`; returns the exit code."""
+    question = sys.stdin.read() if options.question == "-" else options.question
+    if not question.strip():
+        raise SparseDoctorError("nothing was asked; write the question in quotes")
+    model = open_model(options.model)
+    region = options.region or region_of_locale()
+    engine = EngineOnDemand.on(model.path, engine_settings_of(options))
+    try:
+        consultation = Consultation(engine, region=region, private=True)
+        events = consultation.ask(question, sampling_of(options))
+        view = _printed(events, stream=not options.no_stream, quiet=options.quiet)
+    finally:
+        engine.close()
+    if not options.quiet:
+        _print_remarks(view, model, region)
+    return 0
+
+
+def _printed(events: Iterable[ConsultationEvent], *, stream: bool, quiet: bool) -> TurnView:
+    """Print what belongs to the answer, as it comes or at the end."""
+    view, streamed = TurnView(), ""
+    for event in events:
+        view = view.apply(event)
+        if isinstance(event, Assessed):
+            _print_assessment(event.assessment, quiet=quiet)
+        elif isinstance(event, FollowUp) and view.assessment:
+            print(wording(view.assessment.language).follow_up)
+            print("".join(f"- {question}\n" for question in event.questions), flush=True)
+        elif isinstance(event, TextDelta) and stream:
+            print(event.text, end="", flush=True)
+            streamed += event.text
+        elif isinstance(event, Notice) and not quiet:
+            print(f"note: {event.message}", file=sys.stderr)
+    if not stream:
+        print(view.text, end="")
+        streamed = view.text
+    if not streamed.endswith("\n"):
+        print(flush=True)
+    if streamed != view.text:
+        # Words already on standard output cannot be taken back; what may be shown follows.
+        words = wording(language_of_interface(view.assessment))
+        print(f"\n[{words.replaced}]\n{view.text}", flush=True)
+    return view
+
+
+def _print_assessment(assessment: Assessment, *, quiet: bool) -> None:
+    """An alarm belongs to the answer (standard output), milder findings only accompany it."""
+    if not is_alarm(assessment):
+        if assessment.findings and not quiet:
+            print(urgency_title(assessment), file=sys.stderr)
+        return
+    print(f"*** {urgency_title(assessment)} ***")
+    for line in numbers_to_call(assessment):
+        print(line)
+    for finding in assessment.findings:
+        print(f"- {finding.advice}")
+    print(flush=True)
+
+
+def _print_remarks(view: TurnView, model: ModelFile, region: str) -> None:
+    words = wording(language_of_interface(view.assessment))
+    lines = [words.changed.format(remark) for remark in view.remarks]
+    if view.finished and view.finished.reason == "length":
+        lines.append(words.too_long)
+    lines.append(model.label)
+    lines.append(emergency_line(region, language_of_interface(view.assessment)))
+    if model.bundle is None:
+        lines.append("routing not available (plain model)")
+    elif view.routing:
+        shares = expert_shares(view.routing, expert_names(model.bundle, model.experts))
+        lines.append("experts: " + ", ".join(f"{one.name} {one.share:.0%}" for one in shares))
+    if view.finished:
+        speed = view.finished.statistics.tokens_per_second
+        lines.append(f"{speed:.0f} tokens/s, seed {view.finished.sampling.seed}")
+    print("".join(f"[{line}]\n" for line in lines), end="", file=sys.stderr, flush=True)

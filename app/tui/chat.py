@@ -1,0 +1,39 @@
+"""`sparsedoctor-tui chat`: everything that can be wrong is said before the screen opens."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.model_files import needs_assembly, open_model
+from sparsedoctor.app.options import engine_settings_of, sampling_of
+from sparsedoctor.core.errors import SparseDoctorError
+
+
+def run(options: argparse.Namespace) -> int:
+    """Open the chat; returns when the person leaves it."""
+    # A wrong file is told first; but nothing is assembled for a screen that cannot open.
+    model = None if needs_assembly(options.model) else open_model(options.model)
+    _require_terminal()
+    model = model or open_model(options.model)
+
+    from sparsedoctor.app.consultation.numbers import region_of_locale
+    from sparsedoctor.app.tui.application import ChatApp
+
+    engine = EngineOnDemand.on(model.path, engine_settings_of(options))
+    try:
+        app = ChatApp(engine, model, sampling_of(options), options.region or region_of_locale())
+        app.run()
+    finally:
+        engine.close()
+    return app.return_code or 0
+
+
+def _require_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+        raise SparseDoctorError(
+            "the chat needs a terminal for the whole screen; "
+            'in a pipe or script use sparsedoctor-tui ask "..."'
+        )

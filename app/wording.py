@@ -1,0 +1,135 @@
+"""What the interfaces themselves say, in English and Chinese.
+
+What the rules and the model say comes from the consultation; here are only the words around it.
+The language is that of the person's last words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparsedoctor.app.consultation.assessment import Assessment, Numbers, Urgency
+from sparsedoctor.app.consultation.language import Language
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """One language's texts. `{}` stands for what is filled in."""
+
+    urgency: dict[Urgency, str]
+    crisis: str
+    crisis_lines: str
+    emergency_numbers: str
+    poison_lines: str
+    why: str
+    your_words: str
+    follow_up: str
+    cancelled: str
+    too_long: str
+    changed: str
+    replaced: str
+    placeholder: str
+    loading: str
+    ready: str
+    writing: str
+    welcome: str
+
+
+_EN = Wording(
+    urgency={
+        Urgency.EMERGENCY: "EMERGENCY: get help now",
+        Urgency.TODAY: "See a doctor today",
+        Urgency.DAYS: "See a doctor within days",
+        Urgency.SELF_CARE: "Self-care is usually enough",
+        Urgency.UNCLEAR: "Not enough said to judge how urgent this is",
+    },
+    crisis="You are not alone. Please talk to somebody now.",
+    crisis_lines="Crisis line: {}",
+    emergency_numbers="Emergency number: {}",
+    poison_lines="Poison line: {}",
+    why="Why: {}",
+    your_words="you wrote: “{}”",
+    follow_up="Before I answer, please tell me:",
+    cancelled="stopped by you; what was written stays",
+    too_long="the answer reached its longest length and ends here",
+    changed="Changed after checking: {}",
+    replaced="The answer was changed after checking. It is now:",
+    placeholder="What troubles you? Enter sends, Ctrl+J begins a new line",
+    loading="loading the model ...",
+    ready="ready",
+    writing="writing (Esc stops)",
+    welcome="Describe what troubles you, in your own words: what, where, since when, how bad. "
+    "Rules that do not depend on the model look for emergencies first; then the model answers. "
+    "Nothing leaves this computer.",
+)
+
+_ZH = Wording(
+    urgency={
+        Urgency.EMERGENCY: "紧急：请立即求助",
+        Urgency.TODAY: "请今天就医",
+        Urgency.DAYS: "请在几天内就医",
+        Urgency.SELF_CARE: "通常自我护理即可",
+        Urgency.UNCLEAR: "信息还不够，无法判断紧急程度",
+    },
+    crisis="你并不孤单。请现在就和人谈一谈。",
+    crisis_lines="心理援助热线：{}",
+    emergency_numbers="急救电话：{}",
+    poison_lines="中毒咨询电话：{}",
+    why="原因：{}",
+    your_words="你写道：“{}”",
+    follow_up="回答之前，请先告诉我：",
+    cancelled="已由你停止；已写出的内容保留",
+    too_long="回答已达到最大长度，到此为止",
+    changed="检查后有改动：{}",
+    replaced="检查后回答有改动，现为：",
+    placeholder="哪里不舒服？回车发送，Ctrl+J 换行",
+    loading="正在载入模型……",
+    ready="就绪",
+    writing="正在回答（Esc 停止）",
+    welcome="请用自己的话描述：哪里不舒服、什么部位、多久了、有多严重。"
+    "不依赖模型的规则会先检查是否紧急，然后模型再回答。所有内容都不会离开这台电脑。",
+)
+
+
+def wording(language: str) -> Wording:
+    """The texts of `language` ("en" or "zh")."""
+    return _ZH if language == "zh" else _EN
+
+
+def urgency_title(assessment: Assessment) -> str:
+    """The headline of the banner."""
+    words = wording(assessment.language)
+    if assessment.crisis and assessment.urgency is not Urgency.EMERGENCY:
+        return words.crisis
+    return words.urgency[assessment.urgency]
+
+
+def numbers_to_call(assessment: Assessment) -> tuple[str, ...]:
+    """The lines with telephone numbers that a banner shows: crisis lines only in a crisis."""
+    words, numbers = wording(assessment.language), assessment.numbers
+    lines = [words.emergency_numbers.format(_any_of(numbers.emergency, assessment.language))]
+    if assessment.crisis:
+        lines = _crisis_numbers(words, numbers, assessment.language) + lines
+    return tuple(lines)
+
+
+def is_alarm(assessment: Assessment) -> bool:
+    """Whether this must stay on the screen: an emergency or a crisis."""
+    return assessment.crisis or assessment.urgency is Urgency.EMERGENCY
+
+
+def language_of_interface(assessment: Assessment | None) -> Language:
+    return "zh" if assessment and assessment.language == "zh" else "en"
+
+
+def _crisis_numbers(words: Wording, numbers: Numbers, language: str) -> list[str]:
+    lines = []
+    if numbers.crisis:
+        lines.append(words.crisis_lines.format(_any_of(numbers.crisis, language)))
+    if numbers.poison:
+        lines.append(words.poison_lines.format(_any_of(numbers.poison, language)))
+    return lines
+
+
+def _any_of(numbers: tuple[str, ...], language: str) -> str:
+    return ("、" if language == "zh" else " / ").join(numbers)

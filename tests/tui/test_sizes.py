@@ -1,0 +1,70 @@
+"""The chat works on every terminal from 40 by 15 on, also when it is resized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
+
+SIZES = [(40, 15), (80, 24), (120, 40), (200, 60)]
+ALWAYS = ("#label", "#emergency-line", "#conversation", "#prompt", "#status")
+
+
+def assert_whole(chat: Any, size: tuple[int, int]) -> None:
+    """What must always be visible is inside the terminal, uncut, one below the other."""
+    bottom = 0
+    for name in ALWAYS:
+        region = chat.screen.query_one(name).region
+        assert region.height > 0, name
+        assert region.width > 0, name
+        assert region.y >= bottom, name
+        assert region.bottom <= size[1], name
+        assert region.right <= size[0], name
+        bottom = region.bottom
+    for name in ("#label", "#emergency-line"):
+        widget = chat.screen.query_one(name)
+        cells = widget.content_size.width * widget.content_size.height
+        assert cells >= len(chat.text(name)), f"{name} is cut"
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_all_parts_are_visible(open_chat: Any, size: tuple[int, int]) -> None:
+    async with open_chat(size=size) as chat:
+        await chat.ready()
+        assert_whole(chat, size)
+        await chat.ask("I have a cold and write some words more than fit in one line of it")
+        assert_whole(chat, size)
+
+
+async def test_resizing_during_an_answer_keeps_everything(open_chat: Any) -> None:
+    engine = ScriptedEngine([Reply(("word ",) * 60, delay=0.01)], layers=30)
+    async with open_chat(engine, size=(120, 40)) as chat:
+        await chat.send("hello")
+        for size in ((40, 15), (80, 24), (120, 40)):
+            await chat.pilot.resize_terminal(*size)
+            await chat.pilot.pause()
+            assert_whole(chat, size)
+        await chat.until(lambda: not chat.screen.busy)
+        assert chat.cards[0].view.text == "word " * 60
+
+
+async def test_narrow_terminals_show_the_experts_in_one_line(open_chat: Any) -> None:
+    async with open_chat(size=(40, 15)) as chat:
+        await chat.ask("hello")
+        assert not chat.screen.query_one("#routing").display
+        assert chat.text("#routing-strip") == "E0 67% E1 33% E2 0% E3 0%"
+        await chat.pilot.resize_terminal(120, 40)
+        await chat.until(lambda: chat.screen.query_one("#routing").display)
+        assert chat.text("#routing-strip") == ""
+
+
+async def test_a_long_answer_is_followed_until_the_person_scrolls_up(open_chat: Any) -> None:
+    engine = ScriptedEngine([Reply(("line\n\n",) * 80, delay=0.005)])
+    async with open_chat(engine, size=(80, 24)) as chat:
+        await chat.ask("hello")
+        conversation = chat.screen.query_one("#conversation")
+        await chat.until(lambda: conversation.scroll_y >= conversation.max_scroll_y > 0)
+        await chat.pilot.press("pageup")
+        await chat.until(lambda: conversation.scroll_y < conversation.max_scroll_y)
