@@ -1,0 +1,1 @@
+"""Training data: published formats read into conversations, encoded, packed, split, described."""
