@@ -6,8 +6,9 @@
 
 One generation at a time. `generate` returns a stream of events; exactly one `Finished` ends
 it, also after `cancel`. Any thread may call `cancel` and `close`; everything else belongs to one
-thread at a time (a second `generate` is refused while one runs). Implementations: `child.ChildEngine`
-(llama.cpp in a child process) and `scripted.ScriptedEngine` (a double for interface tests).
+thread at a time (a second `generate` is refused while one runs). Implementations:
+`child.ChildEngine` (llama.cpp in a child process) and `scripted.ScriptedEngine` (a double for
+interface tests).
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ class EngineSettings:
     batch: int = 256  # tokens decoded at once while the prompt is read
     gpu_layers: int = 0
     trace: bool = True  # follow the routing of mixture-of-experts models
+    exact: bool = False  # float32 keys and values: slower, for comparing models
+
+    def __post_init__(self) -> None:
+        _within("context", self.context, 16, 1 << 24)
+        _within("threads", self.threads, 1, 1024)
+        _within("batch", self.batch, 1, 4096)
+        _within("gpu_layers", self.gpu_layers, -1, 1 << 16)  # -1: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,14 @@ class Sampling:
     repeat_penalty: float = 1.1
     max_tokens: int = 512
     seed: int | None = None  # None: a fresh one every time, told in `Started`
+
+    def __post_init__(self) -> None:
+        _within("temperature", self.temperature, 0.0, 10.0)
+        _within("top_p", self.top_p, 0.0, 1.0)
+        _within("min_p", self.min_p, 0.0, 1.0)
+        _within("repeat_penalty", self.repeat_penalty, 0.1, 10.0)
+        _within("max_tokens", self.max_tokens, 1, 1 << 20)
+        _within("seed", self.seed, 0, (1 << 32) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,7 @@ class ModelInfo:
     vocabulary: int
     routing_traced: bool
     bundle: RoutingMetadata | None
+    template: str = ""  # name of the prompt template in use, one of engine.templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +203,8 @@ class Engine(Protocol):
     def close(self) -> None:
         """End the engine and free its memory; may be called twice."""
         ...
+
+
+def _within(name: str, value: float | None, least: float, most: float) -> None:
+    if value is not None and not least <= value <= most:  # refuses NaN as well
+        raise EngineError(f"{name} is {value}; it must lie between {least} and {most}")

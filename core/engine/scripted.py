@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Reply:
     notices: tuple[str, ...] = ()
     dropped_turns: int = 0
     failure: EngineError | None = None  # raised once the deltas are played, instead of Finished
-    reason: str = "stop"  # or "length"
+    reason: Literal["stop", "length"] = "stop"
 
 
 Script = Sequence[Reply] | Callable[[Sequence[Message]], Reply]
@@ -164,9 +165,8 @@ class ScriptedEngine:
                 raise reply.failure
             seconds = time.perf_counter() - began
             statistics = Statistics(prompt_tokens, 0, len(played), first, seconds)
-            ended = "length" if reply.reason == "length" else "stop"
             yield Finished(
-                "cancelled" if cancelled else ended,
+                "cancelled" if cancelled else reply.reason,
                 "".join(played),
                 statistics,
                 replace(sampling, seed=seed),

@@ -1,10 +1,11 @@
-"""The double keeps the protocol's promises, so that what is tested with it is true of the real one."""
+"""The double keeps the protocol's promises: what is tested with it is true of the real one."""
 
 from __future__ import annotations
 
 import threading
 
 import pytest
+
 from sparsedoctor.core.engine.protocol import (
     EngineDied,
     EngineError,
