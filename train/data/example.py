@@ -28,6 +28,15 @@ class Example:
     source: str  # the file
     line: int  # in that file, from 1: a line, or an entry of a list, or a row of a table
     subject: str | None = None
+    stem: str | None = None  # the question alone, where a format puts words of ours around it
+    options: tuple[str, ...] = ()  # of an exam question
+
+    @property
+    def asked(self) -> str:
+        """What the person asks, in all turns, without words of ours."""
+        if self.stem is not None:
+            return self.stem
+        return "\n".join(turn.content for turn in self.turns if turn.role == "user")
 
     @property
     def question(self) -> str:

@@ -33,6 +33,8 @@ def read_exam_question(fields: Fields) -> Conversation:
         ],
         topic=optional(fields, "topic"),
         subject=optional(fields, "exam_subject", "exam_class", "subject", "subject_name"),
+        stem=question,
+        options=tuple(options.values()),
     )
 
 

@@ -22,6 +22,8 @@ class Conversation:
     turns: list[Turn]
     topic: str | None = None
     subject: str | None = None
+    stem: str | None = None
+    options: tuple[str, ...] = ()
 
 
 def required(fields: Fields, *names: str) -> str:

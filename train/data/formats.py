@@ -74,6 +74,8 @@ def to_example(
         source=source,
         line=line,
         subject=conversation.subject,
+        stem=conversation.stem,
+        options=conversation.options,
     )
 
 
@@ -98,11 +100,14 @@ def _read_medquad(fields: Fields) -> Conversation:
 def _read_mts_dialog(fields: Fields) -> Conversation:
     header = optional(fields, "section_header")
     section = f" (section {header})" if header else ""
+    dialogue = required(fields, "dialogue")
     question = (
         f"Write the clinical note{section} for this conversation between a doctor and a patient."
-        f"\n\n{required(fields, 'dialogue')}"
+        f"\n\n{dialogue}"
     )
-    return Conversation(_exchange(question, required(fields, "section_text")), subject=header)
+    return Conversation(
+        _exchange(question, required(fields, "section_text")), subject=header, stem=dialogue
+    )
 
 
 def _read_instruction(fields: Fields) -> Conversation:
