@@ -50,8 +50,10 @@ def to_example(
     fields: Mapping[str, Any], place: str, source: str, line: int, format: str | None = None
 ) -> Example:
     """One record as a conversation. `place` is named in errors."""
-    # The official files differ in case: Question, question.
-    lowered = {str(name).strip().lower(): value for name, value in fields.items()}
+    # The official files differ in case: Question, question. A table gives every row every field.
+    lowered = {
+        str(name).strip().lower(): value for name, value in fields.items() if value is not None
+    }
     found = _named(format) if format is not None else _recognise(lowered)
     if found is None:
         raise SparseDoctorError(
