@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import struct
 import threading
@@ -68,6 +69,10 @@ class Channel:
         if not isinstance(message, dict):
             raise ChannelClosed("a message that is no object")
         return message, self._exactly(data_length)
+
+    def ready(self, timeout: float) -> bool:
+        """Whether something comes within `timeout` seconds (also the other side's end)."""
+        return bool(select.select([self._socket], [], [], timeout)[0])
 
     def shutdown(self) -> None:
         """Wake whoever waits in `receive` or `send`, on both sides."""

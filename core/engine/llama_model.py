@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsedoctor.core.engine.cancelling import CancelFlag
+from sparsedoctor.core.engine.native_log import NativeLog
 from sparsedoctor.core.engine.protocol import EngineError, Evaluation
 from sparsedoctor.core.engine.trace import RoutingTrace, TraceUnavailable
 from sparsedoctor.core.engine.vocabulary import Vocabulary
@@ -46,7 +47,7 @@ class LoadSettings:
 class LlamaModel:
     """Raises EngineError where llama.cpp refuses the file or the context."""
 
-    def __init__(self, settings: LoadSettings, flag: CancelFlag) -> None:
+    def __init__(self, settings: LoadSettings, flag: CancelFlag, log: NativeLog) -> None:
         self.settings = settings
         self.trace_problem = ""  # why the routing is not traced although it was asked for
         self._flag = flag
@@ -58,9 +59,9 @@ class LlamaModel:
         parameters.check_tensors = settings.check_tensors
         self._model = llama.llama_model_load_from_file(settings.path.encode(), parameters)
         if not self._model:
+            why = log.complaint or "the file is damaged or of an unknown kind"
             raise EngineError(
-                f"llama.cpp cannot load {settings.path}: the file is damaged or of a kind that "
-                "this llama-cpp-python does not know; export or fetch it again"
+                f"llama.cpp cannot load {settings.path} ({why}); export or fetch the file again"
             )
         self.vocabulary = Vocabulary(llama.llama_model_get_vocab(self._model))
         self._open_context(settings.trace and settings.expert_layers > 0)

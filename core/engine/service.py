@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from sparsedoctor.core.engine.cancelling import CancelFlag
 from sparsedoctor.core.engine.generation import generate, read_prompt
 from sparsedoctor.core.engine.llama_model import Cancelled, LlamaModel, LoadSettings
+from sparsedoctor.core.engine.native_log import NativeLog
 from sparsedoctor.core.engine.protocol import EngineError, Sampling
+from sparsedoctor.core.engine.quantizing import run_quantizer
 from sparsedoctor.core.engine.templates import Template, find_template, guess_template
 from sparsedoctor.core.engine.wire import pack_event, unpack_messages
 
@@ -24,6 +26,7 @@ class Service:
     def __init__(self, send: Send) -> None:
         self.flag = CancelFlag()
         self._send = send
+        self._log = NativeLog()
         self._model: LlamaModel | None = None
         self._template: Template = find_template("plain")
         self._experts = 0
@@ -35,6 +38,7 @@ class Service:
             "score": self._score,
             "tokenize": self._tokenize,
             "evaluate": self._evaluate,
+            "quantize": self._quantize,
         }
         try:
             result = requests[request["do"]](request, data)
@@ -54,7 +58,8 @@ class Service:
     def _load(self, request: dict[str, Any], _: bytes) -> dict[str, Any]:
         settings = LoadSettings(**request["settings"])
         self._experts = request["experts"]
-        model = LlamaModel(settings, self.flag)
+        self._log.begin()
+        model = LlamaModel(settings, self.flag, self._log)
         self._model = model
         self._template, notice = _choose_template(request, model)
         # A first word: the trace shows whether it works, and the weights come into memory.
@@ -125,6 +130,9 @@ class Service:
             head = {"part": len(part.logits), "traced": traced}
             self._send(head, b"".join(array.tobytes() for array in arrays))
         return {}
+
+    def _quantize(self, request: dict[str, Any], data: bytes) -> dict[str, Any]:
+        return run_quantizer(request, data, self._log, self._send)
 
 
 def _choose_template(request: dict[str, Any], model: LlamaModel) -> tuple[Template, str]:
