@@ -18,11 +18,12 @@ def progress_bar() -> Iterator[ProgressStart]:
     bars: list[tqdm[None]] = []
 
     def start(total: int, what: str) -> Progress:
-        # Into a file or a log a line now and then is enough.
-        pause = 0.2 if sys.stderr.isatty() else 5.0
+        # In a log, a line now and then and only of what takes long.
+        pause = 0.0 if sys.stderr.isatty() else 5.0
         bar = tqdm(
-            total=total, desc=what, unit="B", unit_scale=True, leave=False, mininterval=pause
-        )
+            total=total, desc=what, unit="B", unit_scale=True, leave=False,
+            mininterval=pause or 0.1, delay=pause,
+        )  # fmt: skip
         bars.append(bar)
 
         def advance(count: int) -> None:

@@ -102,6 +102,8 @@ class FileReference:
 
 def open_engine(path: Path, threads: int | None = None) -> ChildEngine:
     """An engine that computes as exactly as llama.cpp can, with its routing."""
-    engine = ChildEngine(path, EngineSettings(context=1024, threads=threads, trace=True))
+    engine = ChildEngine(
+        path, EngineSettings(context=1024, threads=threads, trace=True, exact=True)
+    )
     engine.load()
     return engine
