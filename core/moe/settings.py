@@ -84,6 +84,9 @@ class SupervisionSettings:
     """tau: similarities are divided by it."""
     queue_length: int = 256
     """Keys K remembered for each expert and layer. 0: contrast within the batch, no memory."""
+    use_labels: bool = True
+    """Where the data names a subject (department, exam class, kind of question), keys of the same
+    subject are the positives; otherwise, and with False, those of the same expert."""
     queries: int = 512
     """Most tokens of a layer and micro-step that become queries and keys."""
     warmup_steps: int = 50

@@ -123,11 +123,9 @@ class RoutingSupervisor:
         """
         settings, records = self.settings, self.records()
         counted = counted.flatten()
-        labels = (
-            torch.full_like(counted, NO_LABEL, dtype=torch.int64)
-            if labels is None
-            else (labels.flatten())
-        )
+        if labels is None or not settings.use_labels:
+            labels = torch.full_like(counted, NO_LABEL, dtype=torch.int64)
+        labels = labels.flatten()
         experts = records[0].routing.logits.shape[-1]
         loads = torch.stack([expert_load(r.routing.experts, counted, experts) for r in records])
         totals = self._total(loads)  # [layers, E]

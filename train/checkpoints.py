@@ -1,0 +1,68 @@
+"""Which checkpoints of a run are whole.
+
+A checkpoint is a folder of several files that the Trainer writes one after the other. The
+marker is written last; a folder without it was interrupted and is never resumed from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from sparsedoctor.core.errors import SparseDoctorError
+
+MARKER = "complete.json"
+PREFIX = "checkpoint-"
+
+
+def mark_complete(run: Path, step: int) -> None:
+    """Say, durably, that the checkpoint of `step` is whole."""
+    folder = run / f"{PREFIX}{step}"
+    for file in folder.iterdir():
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    write_atomically(folder / MARKER, json.dumps({"step": step}) + "\n")
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The newest whole checkpoint of a run, or None."""
+    return max(_complete(run), key=_step, default=None)
+
+
+def remove_incomplete(run: Path) -> None:
+    """Remove checkpoints whose writing was interrupted."""
+    complete = set(_complete(run))
+    for folder in run.glob(f"{PREFIX}*"):
+        if folder not in complete:
+            shutil.rmtree(folder)
+
+
+def check_disk_space(folder: Path, needed: int) -> None:
+    """Raise SparseDoctorError unless `needed` bytes are free where `folder` lies."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SparseDoctorError(
+            f"{folder} has {free / 2**20:,.0f} MiB free and the checkpoints need "
+            f"{needed / 2**20:,.0f} MiB; free some space or set a lower keep"
+        )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the whole new one."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with fresh.open("w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    fresh.replace(path)
+
+
+def _complete(run: Path) -> list[Path]:
+    return [marker.parent for marker in run.glob(f"{PREFIX}*/{MARKER}")]
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix(PREFIX))

@@ -1,0 +1,74 @@
+"""From data files to the rows a run trains on and the rows it is measured on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.train.data.batches import Packed, pack
+from sparsedoctor.train.data.encode import Encoded, EncodedData, encode_all, template_for
+from sparsedoctor.train.data.example import Example
+from sparsedoctor.train.data.formats import read_examples
+from sparsedoctor.train.data.split import split_by_topic
+from sparsedoctor.train.settings import DataSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Rows in the order of the files; the sampler shuffles them by the run's seed."""
+
+    training: Sequence[Encoded | Packed]
+    held_out: Sequence[Encoded]
+    encoded: EncodedData  # every training example, before packing
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all training examples."""
+        return sum(len(example.input_ids) for example in self.encoded.examples)
+
+    @property
+    def learned(self) -> int:
+        """Tokens of their answers."""
+        return sum(example.learned for example in self.encoded.examples)
+
+
+def read_material(settings: DataSettings, tokenizer: Any, seed: int) -> Material:
+    """Read, split, draw and encode. Raises SparseDoctorError naming file and line, or when
+    nothing is left to train on."""
+    training = _read(settings.data, settings.format)
+    if settings.held_out:
+        held_out = _read(settings.held_out, settings.format)
+    else:
+        training, held_out = split_by_topic(training, settings.held_out_fraction, seed)
+    training = draw(training, settings.limit, seed)
+    held_out = draw(held_out, settings.held_out_limit, seed)
+    template = template_for(tokenizer)
+    encoded = encode_all(training, tokenizer, settings.max_tokens, template)
+    if not encoded.examples:
+        raise SparseDoctorError(
+            f"no example fits in {settings.max_tokens} tokens; raise max_tokens"
+        )
+    rows: Sequence[Encoded | Packed] = encoded.examples
+    if settings.pack:
+        rows = pack(encoded.examples, settings.max_tokens)
+    measured = encode_all(held_out, tokenizer, settings.max_tokens, template).examples
+    return Material(rows, measured, encoded)
+
+
+def draw(examples: list[Example], number: int, seed: int) -> list[Example]:
+    """`number` examples at random, in their order; all of them for 0."""
+    if not number or number >= len(examples):
+        return examples
+    places = random.Random(seed).sample(range(len(examples)), number)
+    return [examples[place] for place in sorted(places)]
+
+
+def _read(files: Sequence[str], format: str | None) -> list[Example]:
+    examples = [example for name in files for example in read_examples(Path(name), format)]
+    if not examples:
+        raise SparseDoctorError(f"{', '.join(files)}: there is no example in it")
+    return examples

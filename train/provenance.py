@@ -1,0 +1,78 @@
+"""What a run must remember to be repeated: settings, versions, hashes of its data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.train.checkpoints import write_atomically
+from sparsedoctor.train.settings import Settings, build_settings
+
+RUN_FILE = "run.json"
+_PACKAGES = ("sparsedoctor", "torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
+
+
+def write_run_file(run: Path, settings: Settings, base_sha256: str) -> dict[str, Any]:
+    """Record a run before its first step; returns what was written."""
+    files = [*settings.data.data, *settings.data.held_out]
+    record = {
+        "settings": settings.to_json(),
+        "versions": {name: _version(name) for name in _PACKAGES}
+        | {"python": platform.python_version()},
+        "base_sha256": base_sha256,
+        "data_sha256": {name: data_hash(Path(name)) for name in files},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_atomically(run / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return record
+
+
+def read_run_file(run: Path) -> tuple[Settings, dict[str, Any]]:
+    """The settings and record of a run. Raises SparseDoctorError when it is none, or when its
+    data are no longer what they were."""
+    path = run / RUN_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        settings = build_settings(record["settings"])
+        hashes = dict(record["data_sha256"])
+    except FileNotFoundError as error:
+        raise SparseDoctorError(f"{run} is no run: it holds no {RUN_FILE}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SparseDoctorError(f"{path} is damaged: {error}") from error
+    for name, expected in hashes.items():
+        if not Path(name).exists():
+            raise SparseDoctorError(f"the training data {name} of this run are gone")
+        if data_hash(Path(name)) != expected:
+            raise SparseDoctorError(
+                f"{name} has changed since the run began; resuming would train on other data. "
+                "Start a new run"
+            )
+    return settings, record
+
+
+def data_hash(path: Path) -> str:
+    """sha256 of a file, or of a folder's files by name and content."""
+    if not path.exists():
+        raise SparseDoctorError(f"there is no file {path}")
+    digest = hashlib.sha256()
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir():
+            digest.update(str(file.relative_to(path)).encode())
+        with file.open("rb") as handle:
+            while chunk := handle.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,260 @@
+"""A training run, from settings to the finished adapter."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import EarlyStoppingCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.moe.adapter import save_adapter
+from sparsedoctor.core.moe.adapter_description import AdapterDescription, BaseShape
+from sparsedoctor.core.moe.base import Base, load_base
+from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
+from sparsedoctor.core.moe.supervision import RoutingSupervisor
+from sparsedoctor.train.checkpoints import check_disk_space, last_checkpoint, remove_incomplete
+from sparsedoctor.train.data.batches import collate
+from sparsedoctor.train.interrupt import StopOnSignal
+from sparsedoctor.train.material import Material, read_material
+from sparsedoctor.train.processes import gather, process_count, total
+from sparsedoctor.train.progress import (
+    HEALTH_FILE,
+    LOG_FILE,
+    Health,
+    Progress,
+    drop_lines_after,
+    duration,
+)
+from sparsedoctor.train.provenance import RUN_FILE, read_run_file, write_run_file
+from sparsedoctor.train.settings import RunSettings, Settings
+from sparsedoctor.train.trainer import ExpertTrainer
+
+ADAPTER = "adapter"
+INTERRUPTED = 130  # the exit code of a run that Ctrl-C ended
+
+
+def start_run(settings: Settings, output: Path) -> int:
+    """Train from the beginning into the new folder `output`; returns the exit code."""
+    if (output / RUN_FILE).exists():
+        raise SparseDoctorError(
+            f"{output} holds a run already; continue it with --resume {output}, "
+            "or name another folder"
+        )
+    return _run(settings, output, resumed_from=None)
+
+
+def resume_run(output: Path) -> int:
+    """Continue a run from its last whole checkpoint, or from the start when it has none."""
+    settings, _ = read_run_file(output)
+    if (output / ADAPTER).exists():
+        raise SparseDoctorError(f"{output} is finished; its adapter is {output / ADAPTER}")
+    remove_incomplete(output)
+    checkpoint = last_checkpoint(output)
+    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    for name in (LOG_FILE, HEALTH_FILE):
+        drop_lines_after(output / name, step)
+    return _run(settings, output, resumed_from=checkpoint)
+
+
+def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
+    _quieten()
+    if settings.run.threads:
+        torch.set_num_threads(settings.run.threads)
+    transformers.set_seed(settings.run.seed)
+    loaded = prepare(settings, output)
+    if resumed_from is None and process_rank() == 0:
+        write_run_file(output, settings, loaded.base.sha256)
+    began = time.monotonic()
+    with StopOnSignal() as stop:
+        loaded.trainer.add_callback(stop)
+        result = loaded.trainer.train(
+            resume_from_checkpoint=str(resumed_from) if resumed_from else None
+        )
+    steps = loaded.trainer.state.global_step
+    if stop.asked and steps < settings.run.steps:
+        print(f"stopped at step {steps}; continue with: sparsedoctor-train --resume {output}")
+        return INTERRUPTED
+    if process_rank() == 0:
+        description = describe(loaded, settings, result.training_loss)
+        precision = getattr(torch, settings.run.adapter_precision)
+        save_adapter(loaded.model, output / ADAPTER, description, dtype=precision)
+        print(f"{steps} steps in {duration(time.monotonic() - began)}; adapter: {output / ADAPTER}")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Everything a run needs, ready for its first step."""
+
+    base: Base
+    model: Any  # PEFT's model
+    material: Material
+    trainer: ExpertTrainer
+
+
+def prepare(settings: Settings, output: Path) -> Loaded:
+    """Read the data, load the base, attach the experts and build the trainer."""
+    run = settings.run
+    cuda = torch.cuda.is_available() and run.device != "cpu"
+    if run.device == "cuda" and not cuda:
+        raise SparseDoctorError("device is cuda, and this machine has no CUDA; use device cpu")
+    half = run.precision == "bfloat16" or (run.precision == "auto" and cuda)
+    base = load_base(run.base, torch.bfloat16 if half else torch.float32, four_bit=run.four_bit)
+    material = read_material(settings.data, base.tokenizer, run.seed)
+    queue = settings.supervision.queue_length if settings.supervision.contrastive else None
+    model = attach_experts(base.model, settings.experts, queue)
+    layers = expert_layers(model)
+    if run.freeze_router:
+        for layer in layers:
+            layer.router.requires_grad_(False)
+    supervisor = RoutingSupervisor(
+        layers, settings.supervision, processes=process_count(), total=total, gather=gather
+    )
+    _make_room(output, model, run)
+    pad = base.tokenizer.pad_token_id
+    health = Health(output)
+    callbacks: list[Any] = [Progress(output), health]
+    if run.patience:
+        callbacks.append(EarlyStoppingCallback(run.patience))
+    trainer = ExpertTrainer(
+        model=model,
+        args=training_arguments(run, output, bool(material.held_out), cuda=cuda),
+        data_collator=partial(collate, pad_id=0 if pad is None else pad),
+        train_dataset=material.training,
+        eval_dataset=material.held_out or None,
+        callbacks=callbacks,
+        supervisor=supervisor,
+        router_rate=run.router_rate,
+        health_every=run.health_every,
+    )
+    health.trainer = trainer
+    for printer in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(printer)
+    return Loaded(base, model, material, trainer)
+
+
+def training_arguments(
+    run: RunSettings, output: Path, measured: bool, *, cuda: bool
+) -> TrainingArguments:
+    """Our settings in the library's words."""
+    evaluates = measured and run.evaluate_every > 0
+    return TrainingArguments(
+        output_dir=str(output),
+        max_steps=run.steps,
+        per_device_train_batch_size=run.batch,
+        per_device_eval_batch_size=run.batch,
+        gradient_accumulation_steps=run.accumulate,
+        learning_rate=run.learning_rate,
+        lr_scheduler_type=run.schedule,
+        warmup_steps=run.warmup,
+        weight_decay=run.weight_decay,
+        max_grad_norm=run.clip,
+        seed=run.seed,
+        data_seed=run.seed,
+        logging_strategy="steps",
+        logging_steps=run.log_every,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=run.save_every,
+        save_total_limit=run.keep,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=run.evaluate_every or None,
+        load_best_model_at_end=evaluates,
+        metric_for_best_model="loss" if evaluates else None,
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=bool(run.patience),
+        gradient_checkpointing=run.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        use_cpu=not cuda,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+        report_to=["tensorboard"] if _tensorboard() else [],
+        disable_tqdm=True,
+    )
+
+
+def describe(loaded: Loaded, settings: Settings, training_loss: float) -> AdapterDescription:
+    """What the adapter says about itself."""
+    config = loaded.base.model.config
+    state = loaded.trainer.state
+    held_out = [line["eval_loss"] for line in state.log_history if "eval_loss" in line]
+    summary = {
+        "data": [Path(name).name for name in settings.data.data],
+        "examples": len(loaded.material.encoded.examples),
+        "steps": state.global_step,
+        "rows_per_step": settings.run.batch * settings.run.accumulate * process_count(),
+        "learning_rate": settings.run.learning_rate,
+        "seed": settings.run.seed,
+        "training_loss": round(training_loss, 4),
+        "held_out_loss_first": round(held_out[0], 4) if held_out else None,
+        "held_out_loss": round(state.best_metric, 4) if state.best_metric else None,
+        "best_step": state.best_global_step or state.global_step,
+        "supervision": settings.to_json()["supervision"],
+    }
+    return AdapterDescription(
+        base=BaseShape(
+            name=loaded.base.name,
+            sha256=loaded.base.sha256,
+            architecture=config.model_type,
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            layers=config.num_hidden_layers,
+        ),
+        experts=settings.experts,
+        training=summary,
+        licences=settings.data.licences,
+    )
+
+
+def process_rank() -> int:
+    """Which of several processes this is; 0 prints and writes."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def _make_room(output: Path, model: Any, run: RunSettings) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SparseDoctorError(f"cannot create {output}: {error.strerror}") from error
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights = sum(p.numel() * p.element_size() for p in trained)
+    queues = sum(layer.queue.bytes for layer in expert_layers(model) if layer.queue is not None)
+    one = 3 * weights + queues  # weights and the two moments of AdamW
+    check_disk_space(output, (run.keep + 2) * one)
+
+
+def _tensorboard() -> bool:
+    with contextlib.suppress(ImportError):
+        import tensorboard  # noqa: F401
+
+        return True
+    return False
+
+
+def _quieten() -> None:
+    """The libraries' notes are not for the person who trains."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def trainable(model: Any) -> tuple[int, int]:
+    """(trainable, all) parameters."""
+    parameters: Sequence[Any] = list(model.parameters())
+    return (
+        sum(p.numel() for p in parameters if p.requires_grad),
+        sum(p.numel() for p in parameters),
+    )

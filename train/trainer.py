@@ -1,0 +1,152 @@
+"""transformers' Trainer with the terms that supervise the routing.
+
+Everything a training loop needs (accumulation, mixed precision, checkpoints, several processes)
+stays with the library; this adds the terms to the loss, lets the keys of a step enter the
+queues once, and measures the held-out loss per token.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from transformers import Trainer, TrainerCallback
+
+from sparsedoctor.core.moe.health import LayerHealth, layer_health
+from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms
+from sparsedoctor.train.checkpoints import mark_complete
+from sparsedoctor.train.data.encode import IGNORED
+
+LOGGED = ("contrast", "route", "balance", "z", "agreement")
+
+
+class ExpertTrainer(Trainer):  # type: ignore[misc]
+    """Trains the experts of a model whose layers `supervisor` watches."""
+
+    def __init__(
+        self, *, supervisor: RoutingSupervisor, router_rate: float, health_every: int, **given: Any
+    ) -> None:
+        self.supervisor = supervisor
+        self.router_rate = router_rate
+        self.health_every = health_every
+        self.health: list[LayerHealth] | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._micro_steps = 0
+        self._tokens: Tensor | int = 0
+        super().__init__(**given)
+        self.add_callback(_Commit(supervisor))
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The language-model loss of the answers plus the weighted terms, both scaled for
+        accumulation."""
+        inputs = dict(inputs)
+        topics = inputs.pop("topic_ids", None)
+        if not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        counted = inputs["labels"] != IGNORED
+        with self.supervisor.watching():
+            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self._health_is_due():
+            self.health = layer_health(self.supervisor, counted)
+        terms = self.supervisor.terms(counted, topics)
+        self._note(loss, terms, inputs)
+        loss = loss + terms.total / self.current_gradient_accumulation_steps
+        return (loss, outputs) if return_outputs else loss
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """AdamW with two learning rates: the experts', and that of router and projection."""
+        if self.optimizer is None:
+            routing, experts = [], []
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    guides = "lora_router" in name or "lora_projection" in name
+                    (routing if guides else experts).append(parameter)
+            rate, decay = self.args.learning_rate, self.args.weight_decay
+            groups = [
+                {"params": experts, "lr": rate, "weight_decay": decay},
+                {"params": routing, "lr": rate * self.router_rate, "weight_decay": 0.0},
+            ]
+            betas = (self.args.adam_beta1, self.args.adam_beta2)
+            self.optimizer = torch.optim.AdamW(
+                [group for group in groups if group["params"]], betas=betas
+            )
+        return self.optimizer
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Held-out loss per answer token (nats), over all processes."""
+        model = self.model
+        training = model.training
+        model.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        for batch in self.get_eval_dataloader(eval_dataset):
+            inputs = self._prepare_inputs(batch)
+            inputs.pop("topic_ids", None)
+            number = (inputs["labels"][:, 1:] != IGNORED).sum()
+            with torch.no_grad(), self.compute_loss_context_manager():
+                mean = model(**inputs).loss
+            sums += torch.stack((mean.double() * number, number.double()))
+        model.train(training)
+        if self.args.world_size > 1:
+            dist.all_reduce(sums)
+        loss = float(sums[0] / sums[1].clamp(min=1))
+        metrics = {f"{metric_key_prefix}_loss": loss, "perplexity": math.exp(min(loss, 50.0))}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the terms since the last line, and the tokens they took, to the loss's line."""
+        if "loss" in logs and self._micro_steps:
+            steps = self._micro_steps
+            logs |= {name: float(value) / steps for name, value in self._sums.items()}
+            logs["tokens"] = int(self._tokens) * self.args.world_size
+            self._sums, self._micro_steps, self._tokens = {}, 0, 0
+        super().log(logs, start_time)
+
+    def _note(self, loss: Tensor, terms: Terms, inputs: dict[str, Any]) -> None:
+        for name in LOGGED:
+            value = getattr(terms, name).detach()
+            self._sums[name] = self._sums.get(name, 0) + value
+        lm = loss.detach() * self.current_gradient_accumulation_steps
+        self._sums["lm_loss"] = self._sums.get("lm_loss", 0) + lm
+        mask = inputs.get("attention_mask")
+        self._tokens = self._tokens + (
+            inputs["input_ids"].numel() if mask is None else mask.sum().detach()
+        )
+        self._micro_steps += 1
+
+    def _health_is_due(self) -> bool:
+        every = self.health_every
+        return bool(every) and (self.state.global_step + 1) % every == 0
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            mark_complete(Path(self.args.output_dir), self.state.global_step)
+
+
+class _Commit(TrainerCallback):  # type: ignore[misc]
+    """Keys enter the queues after the optimiser's step, so before any checkpoint of it."""
+
+    def __init__(self, supervisor: RoutingSupervisor) -> None:
+        self._supervisor = supervisor
+
+    def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+        self._supervisor.commit()
