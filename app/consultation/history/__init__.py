@@ -1,0 +1,20 @@
+"""The history of consultations: saved as it happens, searchable, deletable, private on request."""
+
+from sparsedoctor.app.consultation.history.database import WrongPassphrase
+from sparsedoctor.app.consultation.history.history import History
+from sparsedoctor.app.consultation.history.notices import HistoryNotice, Trouble
+from sparsedoctor.app.consultation.history.opening import PassphraseNeeded
+from sparsedoctor.app.consultation.history.private_file import write_private
+from sparsedoctor.app.consultation.history.records import Conversation, Match, Message
+
+__all__ = [
+    "Conversation",
+    "History",
+    "HistoryNotice",
+    "Match",
+    "Message",
+    "PassphraseNeeded",
+    "Trouble",
+    "WrongPassphrase",
+    "write_private",
+]

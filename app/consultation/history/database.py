@@ -1,0 +1,185 @@
+"""Connections to SQLite, plain or encrypted, set up so that what was committed stays.
+
+WAL lets two programs read and write side by side; `synchronous=FULL` makes a commit survive a
+power cut; `secure_delete` overwrites what is deleted; `temp_store=MEMORY` keeps words out of
+temporary files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from sparsedoctor.app.consultation.history.notices import HistoryNotice, Trouble
+from sparsedoctor.core.errors import SparseDoctorError
+
+BUSY_SECONDS = 5.0
+_CIPHER = "sqlcipher3.dbapi2"
+
+
+class WrongPassphrase(SparseDoctorError):
+    """The passphrase does not open the history."""
+
+
+def memory() -> sqlite3.Connection:
+    """A database that never touches the disk."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    _set_up(connection)
+    return connection
+
+
+def connect(path: Path, passphrase: str | None = None) -> sqlite3.Connection:
+    """Open the existing file `path` for reading and writing.
+
+    With a passphrase the file is SQLCipher's. Raises the errors of `database_errors()`, and
+    WrongPassphrase when the passphrase does not fit.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    if passphrase is None:
+        plain = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        return _ready(plain)
+    encrypted = cipher_connect(uri)
+    unlock(encrypted, passphrase, path)
+    return _ready(encrypted)
+
+
+def connect_read_only(path: Path, passphrase: str | None = None) -> sqlite3.Connection:
+    """Open `path` without writing anything, also where SQLite's side files cannot be made."""
+    for mode in ("mode=ro", "mode=ro&immutable=1"):
+        uri = f"{path.absolute().as_uri()}?{mode}"
+        if passphrase is None:
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+        else:
+            connection = cipher_connect(uri)
+        try:
+            if passphrase is not None:
+                unlock(connection, passphrase, path)
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except database_errors():
+            connection.close()
+            if "immutable" in mode:
+                raise
+        else:
+            return connection
+    raise AssertionError("unreachable")
+
+
+def cipher_connect(uri: str) -> sqlite3.Connection:
+    """A connection of SQLCipher's own SQLite; the same interface, another class."""
+    try:
+        from sqlcipher3 import dbapi2
+    except ImportError as error:
+        raise SparseDoctorError(
+            'this history is encrypted; install the extra: pip install "sparsedoctor[encrypt]"'
+        ) from error
+    connection = dbapi2.connect(
+        uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    return cast(sqlite3.Connection, connection)
+
+
+def unlock(connection: sqlite3.Connection, passphrase: str, path: Path) -> None:
+    """Give SQLCipher the passphrase and see that it fits; closes the connection if not."""
+    # SQLCipher writes its complaints to file descriptor 2, through any screen drawn there
+    connection.execute("PRAGMA cipher_log_level = NONE")
+    connection.execute(f"PRAGMA key = {quoted(passphrase)}")
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except database_errors() as error:
+        if not is_damage(error):
+            raise
+        connection.close()
+        raise WrongPassphrase(
+            f"the passphrase does not open {path}; try again (without it the history is lost)"
+        ) from error
+
+
+def quoted(text: str) -> str:
+    """`text` as an SQL string; PRAGMA and ATTACH ... KEY take no parameters."""
+    if "\0" in text:
+        raise WrongPassphrase("a passphrase cannot hold a NUL character; choose another")
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything inside is committed together, or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite has already rolled back after some failures (full disk)
+        if connection.in_transaction:
+            with contextlib.suppress(*database_errors()):
+                connection.execute("ROLLBACK")
+        raise
+
+
+def database_errors() -> tuple[type[Exception], ...]:
+    """The error classes of the drivers in use; SQLCipher's is not a subclass of sqlite3's."""
+    cipher = sys.modules.get(_CIPHER)
+    return (sqlite3.Error, cipher.Error) if cipher else (sqlite3.Error,)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the file is not (or no longer) a readable database."""
+    return _name(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
+def is_storage(error: Exception) -> bool:
+    """Whether the disk or the file is to blame, not the statement."""
+    return _name(error).startswith(
+        (
+            *("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
+            *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_NOLFS", "SQLITE_AUTH"),
+            *("SQLITE_CORRUPT", "SQLITE_NOTADB"),
+        )
+    )
+
+
+def explain(error: Exception, path: Path) -> HistoryNotice:
+    """What to tell a person about a failure of the file at `path`."""
+    name = _name(error)
+    values = {"path": str(path), "detail": str(error)}
+    if name.startswith("SQLITE_FULL"):
+        return HistoryNotice(Trouble.DISK_FULL, values)
+    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
+        return HistoryNotice(Trouble.READ_ONLY, values)
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return HistoryNotice(Trouble.LOCKED, values)
+    return HistoryNotice(Trouble.FAILED, values)
+
+
+def _ready(connection: sqlite3.Connection) -> sqlite3.Connection:
+    try:
+        _set_up(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    for pragma in (
+        f"busy_timeout = {round(BUSY_SECONDS * 1000)}",  # milliseconds
+        "temp_store = MEMORY",
+        "secure_delete = ON",
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _name(error: Exception) -> str:
+    return str(getattr(error, "sqlite_errorname", None) or "")

@@ -1,0 +1,376 @@
+"""Reading and writing the tables. Every function takes a connection; writers are called inside
+a transaction of the caller (history.py), and may be repeated on another connection."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparsedoctor.app.consultation.history import search
+from sparsedoctor.app.consultation.history.records import (
+    INTERRUPTED,
+    Conversation,
+    EndStatus,
+    Match,
+    Message,
+    Role,
+    Status,
+)
+
+_CONVERSATION = (
+    "SELECT id, title, created, updated, pinned, parent, branched_at, language, model,"
+    " model_sha256, intake,"
+    " (SELECT count(*) FROM message WHERE message.conversation = conversation.id)"
+    " FROM conversation"
+)
+_MESSAGE = (
+    "SELECT id, conversation, role, text, created, status, error, generation, routing, assessment"
+    " FROM message"
+)
+_COPIED = (
+    "id, conversation, role, text, created, status, error, generation, routing, assessment, writer"
+)
+_TITLE = 40  # characters of the first message
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message on its way into the table."""
+
+    id: str
+    conversation: str
+    role: Role
+    text: str
+    created: str
+    status: Status
+    generation: Mapping[str, object]
+    assessment: Mapping[str, object]
+    writer: str = ""
+
+
+def add_conversation(
+    connection: sqlite3.Connection,
+    conversation: str,
+    now: str,
+    *,
+    title: str = "",
+    language: str = "",
+    model: str = "",
+    model_sha256: str = "",
+    intake: Mapping[str, object] | None = None,
+) -> None:
+    connection.execute(
+        "INSERT INTO conversation (id, title, created, updated, language, model, model_sha256,"
+        " intake) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (conversation, title, now, now, language, model, model_sha256, as_json(intake or {})),
+    )
+
+
+def add_message(connection: sqlite3.Connection, message: NewMessage) -> bool:
+    """Add a message to its conversation; False when that is gone and an answer cannot follow.
+
+    A person's words are never refused: for them a deleted conversation begins anew.
+    """
+    there = connection.execute(
+        "SELECT title FROM conversation WHERE id = ?", (message.conversation,)
+    ).fetchone()
+    if there is None:
+        if message.role == "assistant":
+            return False
+        add_conversation(connection, message.conversation, message.created)
+    number = connection.execute(
+        "INSERT INTO message (id, conversation, role, text, created, status, generation,"
+        " assessment, writer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(message.id, message.conversation, message.role, message.text, message.created),
+            *(message.status, as_json(message.generation), as_json(message.assessment)),
+            message.writer,
+        ),
+    ).lastrowid
+    if message.status != "streaming" and number is not None:
+        search.index(connection, number, message.text)
+    title = title_of(message.text) if message.role == "user" else ""
+    connection.execute(
+        "UPDATE conversation SET updated = ?, title = CASE title WHEN '' THEN ? ELSE title END"
+        " WHERE id = ?",
+        (message.created, title, message.conversation),
+    )
+    return True
+
+
+def grow(connection: sqlite3.Connection, message: str, text: str) -> None:
+    """Append `text` to a growing answer; an answer that was deleted meanwhile stays so."""
+    connection.execute("UPDATE message SET text = text || ? WHERE id = ?", (text, message))
+
+
+def finish(
+    connection: sqlite3.Connection,
+    message: str,
+    status: EndStatus,
+    now: str,
+    *,
+    text: str | None,
+    rest: str,
+    error: str,
+    generation: Mapping[str, object] | None,
+    routing: Sequence[float] | None,
+    assessment: Mapping[str, object] | None,
+) -> None:
+    """End an answer: `text` replaces what grew, otherwise `rest` is appended to it."""
+    row = connection.execute(
+        "SELECT number, text, conversation FROM message WHERE id = ?", (message,)
+    ).fetchone()
+    if row is None:
+        return  # deleted in another window
+    number, grown, conversation = row
+    whole = grown + rest if text is None else text
+    connection.execute(
+        "UPDATE message SET text = ?, status = ?, error = ?, writer = '',"
+        " generation = coalesce(?, generation), routing = coalesce(?, routing),"
+        " assessment = coalesce(?, assessment) WHERE id = ?",
+        (
+            *(whole, status, error),
+            None if generation is None else as_json(generation),
+            None if routing is None else json.dumps(list(routing)),
+            None if assessment is None else as_json(assessment),
+            message,
+        ),
+    )
+    search.index(connection, number, whole)
+    connection.execute("UPDATE conversation SET updated = ? WHERE id = ?", (now, conversation))
+
+
+def end_growing(
+    connection: sqlite3.Connection, writers: Iterable[str], status: EndStatus, now: str
+) -> int:
+    """End every answer that these writers left growing; how many there were."""
+    ended = 0
+    for writer in writers:
+        rows = connection.execute(
+            "SELECT id FROM message WHERE status = 'streaming' AND writer = ?", (writer,)
+        ).fetchall()
+        for (message,) in rows:
+            finish(
+                *(connection, message, status, now),
+                text=None,
+                rest="",
+                error=INTERRUPTED if status == "error" else "",
+                generation=None,
+                routing=None,
+                assessment=None,
+            )
+            ended += 1
+    return ended
+
+
+def growing_writers(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute("SELECT DISTINCT writer FROM message WHERE status = 'streaming'")
+    return [writer for (writer,) in rows]
+
+
+def conversations(
+    connection: sqlite3.Connection, condition: str = "TRUE", parameters: Sequence[object] = ()
+) -> list[Conversation]:
+    """Pinned ones first, then the last used ones."""
+    rows = connection.execute(
+        f"{_CONVERSATION} WHERE {condition} ORDER BY pinned DESC, updated DESC, id", parameters
+    )
+    return [
+        Conversation(
+            id=row[0],
+            title=row[1],
+            created=row[2],
+            updated=row[3],
+            pinned=bool(row[4]),
+            parent=row[5],
+            branched_at=row[6],
+            language=row[7],
+            model=row[8],
+            model_sha256=row[9],
+            intake=json.loads(row[10]),
+            messages=row[11],
+        )
+        for row in rows
+    ]
+
+
+def messages(
+    connection: sqlite3.Connection, condition: str, parameters: Sequence[object]
+) -> list[Message]:
+    """In the order in which they were said."""
+    rows = connection.execute(f"{_MESSAGE} WHERE {condition} ORDER BY number", parameters)
+    return [
+        Message(*(*row[:7], json.loads(row[7]), tuple(json.loads(row[8])), json.loads(row[9])))
+        for row in rows
+    ]
+
+
+def find(connection: sqlite3.Connection, query: str, limit: int) -> list[Match]:
+    """Messages that hold every term of `query`, the newest first."""
+    condition, parameters = search.condition(query)
+    rows = connection.execute(
+        "SELECT message.conversation, conversation.title, message.id, message.role,"
+        " message.created, message.text FROM words"
+        " JOIN message ON message.number = words.rowid"
+        " JOIN conversation ON conversation.id = message.conversation"
+        f" WHERE {condition} ORDER BY message.created DESC, message.number DESC LIMIT ?",
+        (*parameters, limit),
+    )
+    return [Match(*(*row[:5], search.excerpt(row[5], query))) for row in rows]
+
+
+def holding(connection: sqlite3.Connection, query: str) -> set[str]:
+    """Conversations with a message that holds every term of `query`."""
+    condition, parameters = search.condition(query)
+    rows = connection.execute(
+        "SELECT DISTINCT message.conversation FROM words"
+        f" JOIN message ON message.number = words.rowid WHERE {condition}",
+        parameters,
+    )
+    return {conversation for (conversation,) in rows}
+
+
+def change(connection: sqlite3.Connection, conversation: str, column: str, value: object) -> None:
+    """Set one column of a conversation; `column` is a name of the table, never a person's text."""
+    connection.execute(f"UPDATE conversation SET {column} = ? WHERE id = ?", (value, conversation))
+
+
+def drop_empty(connection: sqlite3.Connection, conversations: Iterable[str]) -> None:
+    """Remove those of `conversations` that never got a message."""
+    for conversation in conversations:
+        connection.execute(
+            "DELETE FROM conversation WHERE id = ?1"
+            " AND NOT EXISTS (SELECT 1 FROM message WHERE conversation = ?1)",
+            (conversation,),
+        )
+
+
+def branch(connection: sqlite3.Connection, message: str, conversation: str, now: str) -> bool:
+    """Copy what was said up to `message` into the new `conversation`."""
+    row = connection.execute(
+        "SELECT number, conversation FROM message WHERE id = ?", (message,)
+    ).fetchone()
+    if row is None:
+        return False
+    last, parent = row
+    connection.execute(
+        "INSERT INTO conversation (id, title, created, updated, parent, branched_at, language,"
+        " model, model_sha256, intake) SELECT ?, title, ?, ?, id, ?, language, model,"
+        " model_sha256, intake FROM conversation WHERE id = ?",
+        (conversation, now, now, message, parent),
+    )
+    numbers = connection.execute(
+        "SELECT number FROM message WHERE conversation = ? AND number <= ? ORDER BY number",
+        (parent, last),
+    ).fetchall()
+    for (number,) in numbers:
+        copy = connection.execute(
+            f"INSERT INTO message ({_COPIED}) SELECT lower(hex(randomblob(16))), ?, role, text,"
+            " created, CASE status WHEN 'streaming' THEN 'cancelled' ELSE status END, error,"
+            " generation, routing, assessment, '' FROM message WHERE number = ?",
+            (conversation, number),
+        ).lastrowid
+        (text,) = connection.execute(
+            "SELECT text FROM message WHERE number = ?", (copy,)
+        ).fetchone()
+        search.index(connection, int(copy or 0), text)
+    return True
+
+
+def delete(connection: sqlite3.Connection, conversation: str | None) -> None:
+    """Delete one conversation or all, with every piece of their words in the index."""
+    condition, parameters = ("id = ?", (conversation,)) if conversation else ("TRUE", ())
+    connection.execute(
+        "DELETE FROM words WHERE rowid IN (SELECT number FROM message WHERE conversation IN"
+        f" (SELECT id FROM conversation WHERE {condition}))",
+        parameters,
+    )
+    connection.execute(f"DELETE FROM conversation WHERE {condition}", parameters)
+    # deleting only marks the pieces in the index as deleted; building it anew leaves them out
+    connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+    connection.execute("INSERT OR IGNORE INTO upkeep VALUES ('compact')")
+
+
+def copy_all(
+    source: sqlite3.Connection,
+    target: sqlite3.Connection,
+    errors: tuple[type[Exception], ...],
+    only: Iterable[str] | None = None,
+) -> int:
+    """Copy conversations and messages into `target`, replacing those of the same id.
+
+    Takes what can be read: stops a table at the first row that `source` cannot give (`errors`).
+    `only` names the conversations to copy. Returns the number of messages copied.
+    """
+    wanted = None if only is None else set(only)
+    parents: list[tuple[str, str]] = []
+    columns = (
+        "id, title, created, updated, pinned, parent, branched_at, language, model,"
+        " model_sha256, intake"
+    )
+    for row in _readable(source, f"SELECT {columns} FROM conversation", errors):
+        if wanted is not None and row[0] not in wanted:
+            continue
+        if row[5]:
+            parents.append((row[0], row[5]))
+        target.execute(
+            f"INSERT INTO conversation ({columns}) VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET title = excluded.title, updated = excluded.updated,"
+            " pinned = excluded.pinned, intake = excluded.intake",
+            (*row[:5], *row[6:]),
+        )
+    for conversation, parent in parents:
+        target.execute(
+            "UPDATE conversation SET parent = (SELECT id FROM conversation WHERE id = ?)"
+            " WHERE id = ?",
+            (parent, conversation),
+        )
+    copied = 0
+    for row in _readable(source, f"SELECT {_COPIED} FROM message ORDER BY number", errors):
+        if wanted is not None and row[1] not in wanted:
+            continue
+        copied += _copy_message(target, row)
+    return copied
+
+
+def as_json(value: Mapping[str, object]) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def title_of(text: str) -> str:
+    """The first line, cut to some 40 characters."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= _TITLE else line[: _TITLE - 1].rstrip() + "…"
+
+
+def _copy_message(target: sqlite3.Connection, row: tuple[Any, ...]) -> int:
+    """Add or renew one message; 0 when its conversation is not there."""
+    known = target.execute("SELECT number FROM message WHERE id = ?", (row[0],)).fetchone()
+    if known:
+        target.execute(
+            "UPDATE message SET text = ?, status = ?, error = ?, generation = ?, routing = ?,"
+            " assessment = ?, writer = ? WHERE number = ?",
+            (row[3], *row[5:], known[0]),
+        )
+        number = known[0]
+    else:
+        there = target.execute("SELECT 1 FROM conversation WHERE id = ?", (row[1],)).fetchone()
+        if not there:
+            return 0
+        marks = ", ".join("?" * len(row))
+        number = target.execute(f"INSERT INTO message ({_COPIED}) VALUES ({marks})", row).lastrowid
+    if row[5] != "streaming":
+        search.index(target, number, row[3])
+    return 1
+
+
+def _readable(
+    source: sqlite3.Connection, statement: str, errors: tuple[type[Exception], ...]
+) -> Iterable[tuple[Any, ...]]:
+    try:
+        yield from source.execute(statement)
+    except errors:
+        return

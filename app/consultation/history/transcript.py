@@ -1,0 +1,76 @@
+"""A conversation as text: Markdown to read, JSON to process. Always with the disclaimer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from sparsedoctor.app.consultation.history.records import Conversation, Message
+from sparsedoctor.app.consultation.summary.identifiers import remove_identifiers
+
+DISCLAIMER = {
+    "en": "SparseDoctor is a language model and not a doctor. What it says can be wrong. In an "
+    "emergency call your local emergency number.",
+    "zh": "SparseDoctor 是语言模型，不是医生，所说内容可能有误。紧急情况请立即拨打当地急救电话。",
+}
+_WHO = {
+    "en": {"user": "You", "assistant": "SparseDoctor"},
+    "zh": {"user": "您", "assistant": "SparseDoctor"},
+}
+_FREE = ("title", "intake", "text", "error", "assessment")
+_STATUS = {
+    "en": {"streaming": "still growing", "cancelled": "cancelled", "error": "broke off"},
+    "zh": {"streaming": "仍在生成", "cancelled": "已取消", "error": "中断"},
+}
+
+
+def transcript(
+    conversation: Conversation,
+    messages: Sequence[Message],
+    form: Literal["markdown", "json"],
+    *,
+    without_identifiers: bool = False,
+) -> str:
+    """`conversation` in `form`, in its own language; `without_identifiers` removes telephone
+    numbers, mail addresses and Chinese identity numbers from every text of it."""
+    clean = remove_identifiers if without_identifiers else str
+    if form == "json":
+        document = {
+            "format": "sparsedoctor-conversation/1",
+            "disclaimer": DISCLAIMER,
+            "conversation": _cleaned(asdict(conversation), clean),
+            "messages": [_cleaned(asdict(message), clean) for message in messages],
+        }
+        return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    language = "zh" if conversation.language == "zh" else "en"
+    parts = [f"# {clean(conversation.title)}", f"> {DISCLAIMER[language]}"]
+    for message in messages:
+        status = _STATUS[language].get(message.status)
+        state = f" ({status})" if status else ""
+        head = f"## {_WHO[language][message.role]} · {message.created[:16].replace('T', ' ')} UTC"
+        parts += [head + state, clean(message.text)]
+        if making := ", ".join(f"{name} {value}" for name, value in message.generation.items()):
+            parts.append(f"*{making}*")
+    if conversation.model:
+        parts.append(f"---\n\n{conversation.model} {conversation.model_sha256}".rstrip())
+    return "\n\n".join(parts) + "\n"
+
+
+def _cleaned(record: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str, Any]:
+    """The record with its free texts cleaned; ids, times and hashes look like numbers to it."""
+    return {
+        name: each_text(value, clean) if name in _FREE else value for name, value in record.items()
+    }
+
+
+def each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """`value`, as read from JSON, with `change` applied to every text in it but the names."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {name: each_text(one, change) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [each_text(one, change) for one in value]
+    return value
