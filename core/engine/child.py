@@ -282,7 +282,6 @@ def _load_request(plan: Plan, settings: EngineSettings) -> dict[str, Any]:
             "context": plan.context,
             "batch": settings.batch,
             "threads": plan.threads,
-            "threads_batch": plan.threads,
             "gpu_layers": settings.gpu_layers,
             "layers": plan.layers,
             "expert_layers": plan.expert_layers,
@@ -291,6 +290,7 @@ def _load_request(plan: Plan, settings: EngineSettings) -> dict[str, Any]:
             "exact": settings.exact,
         },
         "experts": plan.experts,
+        "adapt_threads": settings.threads is None,
         "template": plan.bundle.prompt_template if plan.bundle else "",
         "chat_template": plan.chat_template,
     }

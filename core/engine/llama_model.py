@@ -34,7 +34,6 @@ class LoadSettings:
     context: int  # tokens
     batch: int
     threads: int
-    threads_batch: int
     gpu_layers: int
     expert_layers: int  # layers that have a router
     layers: int
@@ -159,6 +158,9 @@ class LlamaModel:
         experts, weights = self.routing(begin, self.position)
         return Evaluation(logits, experts.astype(np.int32), weights.copy())
 
+    def set_threads(self, threads: int) -> None:
+        llama.llama_set_n_threads(self._context, threads, threads)
+
     def close(self) -> None:
         if self._context:
             llama.llama_free(self._context)
@@ -178,8 +180,7 @@ class LlamaModel:
         parameters = llama.llama_context_default_params()
         parameters.n_ctx = settings.context
         parameters.n_batch = parameters.n_ubatch = settings.batch
-        parameters.n_threads = settings.threads
-        parameters.n_threads_batch = settings.threads_batch
+        parameters.n_threads = parameters.n_threads_batch = settings.threads
         parameters.no_perf = True
         if settings.exact:
             parameters.type_k = parameters.type_v = llama.GGML_TYPE_F32

@@ -1,22 +1,21 @@
 """Before a model is loaded: is the file whole, and is there memory for it?
 
-Everything here reads only the header and the machine; llama.cpp is not asked yet.
+llama.cpp is not asked yet: it meets only files that pass here, and in a process of its own.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from sparsedoctor.core.bundle import RoutingMetadata, parse_bundle
+from sparsedoctor.core.engine.manifest import check_manifest
 from sparsedoctor.core.engine.memory import available_bytes, context_that_fits, needed_bytes
 from sparsedoctor.core.engine.protocol import EngineError, EngineSettings
+from sparsedoctor.core.engine.threads import default_threads
 from sparsedoctor.core.gguf_header import GGUFHeader, read_header
 
 _DEFAULT_CONTEXT = 8192  # tokens, where the model was trained for more
@@ -64,6 +63,7 @@ def plan_loading(path: Path, settings: EngineSettings) -> Plan:
         wanted = trained
     wanted = max(wanted, min(_LEAST_CONTEXT, trained))
     context = _fitting(path, header, settings, wanted)
+    check_manifest(path, header)  # last, because it reads the whole file
     if context < wanted:
         notices.append(
             f"Memory is short: the model reads {context:,} tokens at once instead of {wanted:,}."
@@ -81,13 +81,6 @@ def plan_loading(path: Path, settings: EngineSettings) -> Plan:
         expert_layers=routers,
         notices=tuple(notices),
     )
-
-
-def default_threads() -> int:
-    """Physical cores that this process may use, less one for everything else; at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    return max(1, min(physical, allowed or 1) - 1)
 
 
 def _fitting(path: Path, header: GGUFHeader, settings: EngineSettings, wanted: int) -> int:

@@ -44,7 +44,7 @@ class EngineSettings:
     """How a model is loaded. None means: chosen from the model and the machine."""
 
     context: int | None = None  # tokens
-    threads: int | None = None  # None: physical cores - 1, at least 1
+    threads: int | None = None  # None: physical cores - 1, fewer while other programs use them
     batch: int = 256  # tokens decoded at once while the prompt is read
     gpu_layers: int = 0
     trace: bool = True  # follow the routing of mixture-of-experts models

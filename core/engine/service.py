@@ -12,7 +12,8 @@ from sparsedoctor.core.engine.cancelling import CancelFlag
 from sparsedoctor.core.engine.generation import generate, read_prompt
 from sparsedoctor.core.engine.llama_model import Cancelled, LlamaModel, LoadSettings
 from sparsedoctor.core.engine.native_log import NativeLog
-from sparsedoctor.core.engine.protocol import EngineError, Sampling
+from sparsedoctor.core.engine.pace import Pace
+from sparsedoctor.core.engine.protocol import EngineError, Finished, Sampling
 from sparsedoctor.core.engine.quantizing import run_quantizer
 from sparsedoctor.core.engine.templates import Template, find_template, guess_template
 from sparsedoctor.core.engine.wire import pack_event, unpack_messages
@@ -30,6 +31,7 @@ class Service:
         self._model: LlamaModel | None = None
         self._template: Template = find_template("plain")
         self._experts = 0
+        self._pace: Pace | None = None
 
     def answer(self, request: dict[str, Any], data: bytes) -> None:
         requests: dict[str, Callable[[dict[str, Any], bytes], dict[str, Any]]] = {
@@ -65,6 +67,7 @@ class Service:
         # A first word: the trace shows whether it works, and the weights come into memory.
         read_prompt(model, model.vocabulary.write([*self._template.write(())]) or [0])
         model.rewind(0)
+        self._pace = Pace(model, settings.threads) if request["adapt_threads"] else None
         return {
             "context": model.context,
             "context_trained": model.context_trained,
@@ -85,7 +88,12 @@ class Service:
             Sampling(**request["sampling"]),
             self.flag,
         )
+        if self._pace:
+            self._pace.begin()
         for event in events:
+            if self._pace and isinstance(event, Finished):
+                for notice in self._pace.end(event.statistics):
+                    self._send(*pack_event(notice))
             self._send(*pack_event(event))
         return {"traced": model.traced, "trace_problem": model.trace_problem}
 
