@@ -11,6 +11,7 @@ times faster than building every field. Format: the GGUF specification in ggml's
 from __future__ import annotations
 
 import mmap
+import stat
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -27,7 +28,12 @@ _SCALARS = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
+# Far above any real model, low enough that reading a hostile header ends soon.
 _MAX_NESTING = 3
+_MAX_KEYS = 1 << 16
+_MAX_TENSORS = 1 << 20
+_MAX_ITEMS = 1 << 23  # strings or arrays in an array
+_MAX_TEXT = 1 << 26  # bytes
 
 # ggml type -> (name, values in a block, bytes of a block)
 TENSOR_TYPES = {
@@ -84,12 +90,14 @@ def read_header(path: Path, *, want: Collection[str] = ()) -> GGUFHeader:
     Raises SparseDoctorError, in one line, for a file that is missing, not GGUF or damaged.
     """
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise SparseDoctorError(f"{path} is no file; give a GGUF model file")
         with path.open("rb") as file:
             if file.read(4) != MAGIC:
                 raise SparseDoctorError(f"{path} is not a GGUF model file (it begins otherwise)")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                return _Parser(view, size, frozenset(want)).header()
+                return _Parser(view, len(view), frozenset(want)).header()
     except FileNotFoundError:
         raise SparseDoctorError(f"there is no model file {path}") from None
     except OSError as error:
@@ -116,6 +124,8 @@ class _Parser:
         # A key-value pair takes at least 13 bytes and a tensor row 24: more cannot be there.
         if key_count * 13 + tensor_count * 24 > self.size:
             raise _Damaged("it claims more entries than it has bytes")
+        if key_count > _MAX_KEYS or tensor_count > _MAX_TENSORS:
+            raise _Damaged(f"it claims {key_count} keys and {tensor_count} tensors")
         metadata: dict[str, Any] = {}
         for _ in range(key_count):
             key = self.string()
@@ -160,6 +170,8 @@ class _Parser:
         smallest = struct.calcsize(_SCALARS[kind]) if kind in _SCALARS else 8
         if length * smallest > self.size - self.at:
             raise _Damaged(f"an array claims {length} values, more than the file holds")
+        if kind not in _SCALARS and length > _MAX_ITEMS:
+            raise _Damaged(f"an array claims {length} texts")
         if length <= _SHORT_ARRAY or wanted:
             if kind in _SCALARS:
                 return list(self.unpack(f"<{length}{_SCALARS[kind]}"))
@@ -174,6 +186,8 @@ class _Parser:
     def string(self) -> str:
         length = self.scalar("Q")
         start = self.at
+        if length > _MAX_TEXT:
+            raise _Damaged(f"a text claims {length} bytes")
         self.skip(length)
         return self.view[start : self.at].decode("utf-8", errors="replace")
 

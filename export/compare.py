@@ -77,7 +77,7 @@ def routing_agreement(
     The order among the chosen does not matter.
     """
     same = (reference[..., :, None] == model[..., None, :]).any(axis=-1)
-    return same.mean(axis=(0, 2))
+    return np.asarray(same.mean(axis=(0, 2)), dtype=np.float64)
 
 
 def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gguf import GGMLQuantizationType, quants
@@ -37,6 +37,10 @@ _PARTS = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+_KEPT = (
+    "name", "basename", "organization", "finetune", "license", "license.link",
+    "languages", "author", "version", "url", "repo_url",
+)  # fmt: skip
 _WHOLE = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
@@ -98,9 +102,7 @@ class GGUFBase:
         return fields
 
     def general_fields(self) -> dict[str, Any]:
-        keep = ("name", "basename", "organization", "finetune", "license", "license.link")
-        keep += ("languages", "size_label", "author", "version", "url", "repo_url")
-        values = {key: self.header.metadata.get(f"general.{key}") for key in keep}
+        values = {key: self.header.metadata.get(f"general.{key}") for key in _KEPT}
         return {f"general.{key}": value for key, value in values.items() if value is not None}
 
     def rope_factors(self) -> Array | None:
@@ -110,13 +112,10 @@ class GGUFBase:
 
     def _stored_rows(self, stored: str, start: int, stop: int) -> Array:
         info = self.header.tensors[stored]
-        _, values, size = TENSOR_TYPES[info.type_id]
+        _, count, size = TENSOR_TYPES[info.type_id]
         inner = info.shape[:-1]  # a row is everything but the slowest dimension
-        if len(info.shape) == 1:
-            width, shape = 1, (stop - start,)
-        else:
-            width, shape = prod(inner), (stop - start, *reversed(inner))
-        begin, end = start * width // values * size, stop * width // values * size
+        width, shape = prod(inner), (stop - start, *reversed(inner))
+        begin, end = start * width // count * size, stop * width // count * size
         raw = os.pread(self._fd, end - begin, info.offset + begin)
         if len(raw) != end - begin:
             raise SparseDoctorError(f"{self.path} ended while it was read; was it changed?")
@@ -126,7 +125,8 @@ class GGUFBase:
         if info.type_name == "F16":
             return data.view("<f2").astype(np.float32).reshape(shape)
         blocks = data.reshape(-1, size)
-        return quants.dequantize(blocks, GGMLQuantizationType(info.type_id)).reshape(shape)
+        values = quants.dequantize(blocks, GGMLQuantizationType(info.type_id))
+        return cast(Array, values).reshape(shape)
 
 
 def _unreadable_type(header: GGUFHeader) -> str | None:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gguf import Keys, TokenType
+
 from sparsedoctor.core.base_models import base_fingerprint
 from sparsedoctor.core.bundle import FORMAT_VERSION, RoutingMetadata, bundle_fields
+from sparsedoctor.core.engine.templates import guess_template
 from sparsedoctor.export.adapter import Adapter, check_fingerprint
 from sparsedoctor.export.base import Base, open_base
-from sparsedoctor.export.gguf_file import HASH_BLANK, HASH_KEY, Progress, check_place, write_gguf
+from sparsedoctor.export.gguf_file import HASH_BLANK, Progress, check_place, write_gguf
 from sparsedoctor.export.plan import plan_mixture
 from sparsedoctor.export.types import FileFormat
 
@@ -86,6 +89,10 @@ def routing_metadata(
         licences=trained.licences,
         training=trained.training,
         evaluation=trained.evaluation,
+        base_architecture=trained.architecture,
+        shared_alpha=trained.shared_alpha if trained.shared_rank else 0.0,
+        attention_rank=trained.attention_rank,
+        tensors_sha256=HASH_BLANK,
     )
 
 
@@ -126,19 +133,16 @@ def file_fields(
     fields |= {f"{prefix}.{key}": value for key, value in model.items()}
     fields |= base.tokenizer_fields()
     fields |= bundle_fields(metadata)
-    fields[HASH_KEY] = HASH_BLANK
     # GGUF arrays cannot be empty.
     return {key: value for key, value in fields.items() if value != []}
 
 
 def prompt_template(tokenizer: dict[str, Any]) -> str:
-    """The name of our own template for this vocabulary: by its control tokens."""
-    tokens = set(tokenizer.get("tokenizer.ggml.tokens", ()))
-    for name, mark in (
-        ("chatml", "<|im_start|>"),
-        ("llama3", "<|start_header_id|>"),
-        ("mistral", "[INST]"),
-    ):
-        if mark in tokens:
-            return name
-    return "plain"
+    """The name of the engine's own template for this vocabulary and chat template."""
+    tokens = tokenizer.get(Keys.Tokenizer.LIST, ())
+    kinds = tokenizer.get(Keys.Tokenizer.TOKEN_TYPE, ())
+    controls = [
+        text for text, kind in zip(tokens, kinds, strict=False) if kind == int(TokenType.CONTROL)
+    ]
+    template = guess_template(str(tokenizer.get(Keys.Tokenizer.CHAT_TEMPLATE, "")), controls)
+    return template.name if template else "plain"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -15,7 +16,7 @@ from sparsedoctor.export.mixture import ProgressStart
 @contextlib.contextmanager
 def progress_bar() -> Iterator[ProgressStart]:
     """Gives the function that starts a bar of so many bytes; the bar ends with the block."""
-    bars: list[tqdm[None]] = []
+    bars: list[tqdm[Any]] = []
 
     def start(total: int, what: str) -> Progress:
         # In a log, a line now and then and only of what takes long.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import cast
 
 import numpy as np
@@ -52,7 +53,7 @@ def tensor_type(name: str, shape: tuple[int, ...], fmt: FileFormat) -> GGMLQuant
 def stored_bytes(shape: tuple[int, ...], kind: GGMLQuantizationType) -> int:
     """How many bytes a tensor takes."""
     block, size = quants.GGML_QUANT_SIZES[kind]
-    return int(np.prod(shape)) // block * size
+    return prod(shape) // int(block) * int(size)
 
 
 def encode(values: Array, kind: GGMLQuantizationType) -> bytes:
