@@ -1,0 +1,110 @@
+"""Golden tests of the answer reader: every way in which models were seen to answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from sparsedoctor.train.evaluate.answers import LEVELS, read_answer
+
+ZH = {"A": "肺炎", "B": "支气管肺炎", "C": "肺结核", "D": "肺癌", "E": "胸膜炎"}
+EN = {"A": "Aspirin", "B": "Ibuprofen", "C": "Vitamin K", "D": "None of the above"}
+
+# text, options, multiple, then what each level reads: exact, first-letter, lenient
+CASES = [
+    # Letters alone, with every kind of dressing.
+    ("B", ZH, False, "B", "B", "B"),
+    (" B。\n", ZH, False, "B", "B", "B"),
+    ("B.", ZH, False, "B", "B", "B"),
+    ("(B)", ZH, False, "B", "B", "B"),
+    ("（Ｂ）", ZH, False, "B", "B", "B"),
+    ("【B】", ZH, False, "B", "B", "B"),
+    ("**B**", ZH, False, "B", "B", "B"),
+    ("$\\boxed{B}$", EN, False, "B", "B", "B"),
+    ("<answer>B</answer>", EN, False, "B", "B", "B"),
+    ("b", EN, False, "B", "B", "B"),
+    ("(b)", EN, False, "B", "B", "B"),
+    # A letter with its text.
+    ("B. 支气管肺炎", ZH, False, "", "B", "B"),
+    ("B 支气管肺炎", ZH, False, "", "B", "B"),
+    ("B) Ibuprofen", EN, False, "", "B", "B"),
+    ("B. Ibuprofen\n\nIbuprofen is an NSAID.", EN, False, "", "B", "B"),
+    # Statements.
+    ("答案是B。", ZH, False, "", "B", "B"),
+    ("答案：B", ZH, False, "", "B", "B"),
+    ("正确答案为：C", ZH, False, "", "C", "C"),
+    ("正确选项应该是（D）", ZH, False, "", "D", "D"),
+    ("本题选E。", ZH, False, "", "E", "E"),
+    ("故选B", ZH, False, "", "B", "B"),
+    ("我认为应选C项", ZH, False, "", "C", "C"),
+    ("选项B正确。", ZH, False, "", "B", "B"),
+    ("B选项是正确的", ZH, False, "", "B", "B"),
+    ("The answer is B.", EN, False, "", "B", "B"),
+    ("The correct answer is: (C) Vitamin K", EN, False, "", "C", "C"),
+    ("Answer: D", EN, False, "", "D", "D"),
+    ('{"answer": "B"}', EN, False, "", "B", "B"),
+    ("The correct option is **C**.", EN, False, "", "C", "C"),
+    ("the answer would be option B", EN, False, "", "B", "B"),
+    # The first letter is not the answer.
+    ("A和C都不典型，因此答案是D。", ZH, False, "", "A", "D"),
+    ("排除A、B，故选C。", ZH, False, "", "A", "C"),
+    ("A is incorrect because it thins the blood. The answer is C.", EN, False, "", "C", "C"),
+    ("Option A: wrong. Option B: wrong. So the correct answer is C.", EN, False, "", "A", "C"),
+    ("答案不是A，答案是B", ZH, False, "", "A", "B"),
+    ("我先以为答案是A。再想一遍，答案是D。", ZH, False, "", "A", "D"),
+    # The article "A", words with capitals, vitamins: no letters of options.
+    ("A patient with this bleeding needs the answer C", EN, False, "", "C", "C"),
+    ("A 45-year-old man should take ibuprofen.", EN, False, "", "", "B"),
+    ("Because of DIC.", EN, False, "", "", ""),
+    ("Vitamin B does not help here; C does.", EN, False, "", "C", "C"),
+    # Text without a letter.
+    ("支气管肺炎", ZH, False, "", "", "B"),
+    ("最可能的诊断是肺结核。", ZH, False, "", "", "C"),
+    ("vitamin k", EN, False, "", "", "C"),
+    ("可能是肺结核，也可能是肺癌。", ZH, False, "", "", ""),
+    # Nothing that can be read.
+    ("", ZH, False, "", "", ""),
+    ("以上都不对。", ZH, False, "", "", ""),
+    ("I'm sorry, I cannot give medical advice.", EN, False, "", "", ""),
+    ("F", ZH, False, "", "", ""),
+    ("请补充病史。", ZH, False, "", "", ""),
+    # The options repeated: their first letter is no choice.
+    ("A. 肺炎\nB. 支气管肺炎\nC. 肺结核\nD. 肺癌\nE. 胸膜炎", ZH, False, "", "A", ""),
+    ("A. 肺炎\nB. 支气管肺炎\nC. 肺结核\nD. 肺癌\nE. 胸膜炎\n答案：C", ZH, False, "", "A", "C"),
+    # Thinking aloud.
+    ("<think>A? 不，A不对</think>B", ZH, False, "B", "B", "B"),
+    ("<think>The answer is A, or", EN, False, "", "", ""),
+    # Several letters for a question with one right option.
+    ("AB", ZH, False, "AB", "AB", "AB"),
+    ("A或B，都有可能", ZH, False, "", "A", "A"),
+    # Questions with several right options.
+    ("ABD", ZH, True, "ABD", "ABD", "ABD"),
+    ("DBA", ZH, True, "ABD", "ABD", "ABD"),
+    ("A、B、D", ZH, True, "ABD", "ABD", "ABD"),
+    ("A, B and D", EN, True, "ABD", "ABD", "ABD"),
+    ("A，B，D。", ZH, True, "ABD", "ABD", "ABD"),
+    ("答案是ABD。", ZH, True, "", "ABD", "ABD"),
+    ("答案：A、C、E", ZH, True, "", "ACE", "ACE"),
+    ("The correct answers are A, B, and C.", EN, True, "", "ABC", "ABC"),
+    ("C", ZH, True, "C", "C", "C"),
+    ("肺结核和肺癌", ZH, True, "", "", "CD"),
+    ("B不对，答案为A和C", ZH, True, "", "B", "AC"),
+]
+
+
+@pytest.mark.parametrize(("text", "options", "multiple", "exact", "first", "lenient"), CASES)
+def test_each_level_reads_what_it_should(
+    text: str, options: dict[str, str], multiple: bool, exact: str, first: str, lenient: str
+) -> None:
+    read = [read_answer(text, options, multiple, level) for level in LEVELS]
+    assert read == [exact, first, lenient]
+
+
+def test_only_letters_of_the_question_are_read() -> None:
+    assert read_answer("E", EN, False, "lenient") == ""
+
+
+def test_options_without_the_letter_a_are_read_too() -> None:
+    """As after the dropping of short options."""
+    options = {"B": "肺结核", "C": "肺癌"}
+    assert [read_answer("A", options, False, level) for level in LEVELS] == ["", "", ""]
+    assert read_answer("答案是C", options, False, "lenient") == "C"

@@ -1,0 +1,1 @@
+"""What can be scored: transformers models and adapters, GGUF files, OpenAI-compatible servers."""

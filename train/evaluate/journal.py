@@ -1,0 +1,171 @@
+"""`answers.jsonl`: one line a question, written as it is answered, read again to go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.train.evaluate.questions import Question
+from sparsedoctor.train.evaluate.scoring import Verdict
+
+ANSWERS = "answers.jsonl"
+RUN = "run.json"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One line: what was right, what was chosen, and by which scores."""
+
+    id: str
+    gold: str
+    chosen: str | None  # None when nothing could be read
+    scores: Mapping[str, float]
+    subject: str = ""
+    text: str | None = None
+    readings: Mapping[str, str] | None = None
+
+    @property
+    def correct(self) -> bool:
+        return self.chosen is not None and self.chosen == self.gold
+
+    def line(self) -> str:
+        """The JSON of this answer, with a line end."""
+        row: dict[str, Any] = {"id": self.id, "gold": self.gold, "chosen": self.chosen}
+        row["correct"] = self.correct
+        row["scores"] = {letters: round(value, 6) for letters, value in self.scores.items()}
+        row["subject"] = self.subject
+        if self.text is not None:
+            row |= {"text": self.text, "readings": dict(self.readings or {})}
+        return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def answer_of(question: Question, verdict: Verdict) -> Answer:
+    return Answer(
+        question.id,
+        question.answer,
+        verdict.chosen or None,
+        verdict.scores,
+        question.subject,
+        verdict.text,
+        verdict.readings,
+    )
+
+
+class Journal:
+    """Appends answers to `folder`; `done` holds those of an earlier, interrupted run.
+
+    `identity` says what run this is. Raises SparseDoctorError when the folder holds another one.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SparseDoctorError(f"cannot make the folder {folder}: {error.strerror}") from error
+        check_identity(folder, identity)
+        write_json(folder / RUN, identity)
+        self.done = {answer.id: answer for answer in read_answers(folder, torn=True)}
+        self._rewrite(self.done.values())  # without a line that an interruption cut
+        self._file = (folder / ANSWERS).open("a", encoding="utf-8")
+
+    def add(self, answer: Answer) -> None:
+        self._file.write(answer.line())
+        self._file.flush()
+        self.done[answer.id] = answer
+
+    def finish(self, order: Sequence[str]) -> list[Answer]:
+        """All answers in the order of the benchmark; the file is put in that order too."""
+        self._file.close()
+        answers = [self.done[identity] for identity in order]
+        self._rewrite(answers)
+        return answers
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def _rewrite(self, answers: Iterable[Answer]) -> None:
+        write_text(self._folder / ANSWERS, "".join(answer.line() for answer in answers))
+
+
+def check_identity(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Raise SparseDoctorError when `folder` holds the answers of another run."""
+    path = folder / RUN
+    if not path.is_file():
+        return
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # an unreadable note stands in nobody's way; answers are checked by themselves
+    differing = [key for key in identity if earlier.get(key) != identity[key]]
+    if differing:
+        raise SparseDoctorError(
+            f"{folder} holds another run (its {', '.join(differing)} differ); "
+            "choose another --output, or delete that folder"
+        )
+
+
+def read_answers(folder: Path, *, torn: bool = False) -> list[Answer]:
+    """The answers in `folder`; `torn` forgives a last line that is not whole."""
+    path = folder / ANSWERS
+    if not path.is_file():
+        return []
+    answers = []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+            answers.append(
+                Answer(
+                    str(row["id"]),
+                    str(row["gold"]),
+                    row["chosen"],
+                    row["scores"],
+                    str(row.get("subject", "")),
+                    row.get("text"),
+                    row.get("readings"),
+                )
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            if torn and number == len(lines):
+                break
+            raise SparseDoctorError(
+                f"{path}, line {number} is damaged ({error}); delete the line to have it answered "
+                "again"
+            ) from error
+    return answers
+
+
+def answers_hash(answers: Iterable[Answer]) -> str:
+    """sha256 over ids and chosen letters: equal for runs that chose alike."""
+    lines = "".join(f"{answer.id}\t{answer.chosen}\n" for answer in answers)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write so that a reader sees the old file or the whole new one."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)

@@ -1,0 +1,1 @@
+"""Readers of the benchmarks, each in its authors' own layout."""

@@ -1,0 +1,210 @@
+"""What is asked of a model for one question, and what its numbers mean. Pure.
+
+    logprob          the log-probability of each candidate after the prompt
+    logprob-mean     the same divided by the candidate's tokens (matters for option texts)
+    logprob-permuted the candidates' probabilities averaged over the rotations of the options, so
+                     that each text stood under each letter once: small models answer by position
+    generate         what the model writes, greedily, read by `answers`
+    loss             negative log-likelihood of the reference (explanation, or authors' answer)
+
+Candidates are the option letters, or (`candidates="text"`) the option texts. For a question with
+several right options they are all sets of letters, and the score of a set is the probability that
+the model writes exactly it: the probability of its letters less that of every longer string that
+goes on from them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from sparsedoctor.core.engine.protocol import Message
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.train.evaluate.compatibility import MODES
+from sparsedoctor.train.evaluate.prompts import WORDINGS, messages_for
+from sparsedoctor.train.evaluate.questions import Question
+
+SCORINGS = ("logprob", "logprob-mean", "logprob-permuted", "generate", "loss")
+CANDIDATES = ("letter", "text")
+_SAME_TOKENS = 2e-2  # nats: the same token scored twice, in different batches
+_FLOOR = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that decides a score, apart from model and data."""
+
+    scoring: str = "logprob"
+    candidates: str = "letter"
+    level: str = "first-letter"  # of reading generated answers
+    compatibility: str = ""
+    shots: int = 0
+    seed: int = 0
+    max_tokens: int = 64  # written at most, with `generate`
+
+    def __post_init__(self) -> None:
+        if self.compatibility == "huatuogpt-2" and self.scoring != "generate":
+            raise SparseDoctorError(
+                "--compatibility huatuogpt-2 is about reading answers; use it with "
+                "--scoring generate"
+            )
+        if self.compatibility and self.compatibility not in MODES:
+            raise SparseDoctorError(f"--compatibility is one of {', '.join(MODES)}")
+        if self.candidates == "text" and self.scoring in ("generate", "loss"):
+            raise SparseDoctorError(f"--candidates text has no meaning with {self.scoring}")
+        if self.scoring == "logprob-permuted" and self.candidates == "text":
+            raise SparseDoctorError(
+                "--scoring logprob-permuted is about letters; use it with --candidates letter"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt, and the continuations to be scored after it (none: write an answer)."""
+
+    question: Question
+    messages: tuple[Message, ...]
+    continuations: tuple[str, ...]
+    prefix: int  # leading messages shared by the questions of a subject
+    shift: int = 0  # how far the options are rotated
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one question. `chosen` is "" when it cannot be read."""
+
+    chosen: str
+    scores: dict[str, float]  # letters -> log-probability; loss: nats, tokens and bytes
+    text: str | None = None  # what the model wrote
+    readings: dict[str, str] | None = None  # by level
+
+
+def requests_for(
+    question: Question, shots: Sequence[Question], wording: str, settings: Settings
+) -> list[Request]:
+    """The prompts that this question needs; one, but for the rotations of permuted scoring."""
+    shifts = len(question.options) if settings.scoring == "logprob-permuted" else 1
+    lead = settings.scoring.startswith("logprob")
+    gap = WORDINGS[wording].gap if lead else ""
+    requests = []
+    for shift in range(shifts):
+        shown = question.permuted(shift)
+        examples = list(shots)
+        if settings.compatibility == "cmb":
+            shown = shown.without_short_options()
+            examples = [shot.without_short_options() for shot in shots]
+        messages = messages_for(shown, examples, wording, lead=lead)
+        continuations = tuple(gap + text for text in continuations_of(shown, settings))
+        requests.append(Request(question, tuple(messages), continuations, 2 * len(examples), shift))
+    return requests
+
+
+def continuations_of(question: Question, settings: Settings) -> tuple[str, ...]:
+    """The texts whose log-probability is asked for, in the order of `candidate_letters`."""
+    if settings.scoring == "generate":
+        return ()
+    if settings.scoring == "loss":
+        reference = question.reference or question.explanation
+        if not reference:
+            raise SparseDoctorError(
+                f"{question.id} has no explanation or reference; --scoring loss needs one"
+            )
+        return (reference,)
+    if settings.candidates == "text" and not question.multiple:
+        return tuple(question.options.values())
+    return candidate_letters(question)
+
+
+def candidate_letters(question: Question) -> tuple[str, ...]:
+    """ "A", "B", ...; for several right options also "AB", "AC", ..., "ABC", ..."""
+    letters = question.letters
+    sizes = range(1, len(letters) + 1) if question.multiple else (1,)
+    return tuple("".join(chosen) for size in sizes for chosen in combinations(letters, size))
+
+
+def verdict_of_scores(
+    question: Question,
+    answers: Sequence[tuple[Request, Sequence[Sequence[float]]]],
+    settings: Settings,
+) -> Verdict:
+    """Choose by the token log-probabilities of each candidate (`[request][candidate][token]`)."""
+    if settings.scoring == "loss":
+        ((request, (tokens,)),) = answers
+        nats = -sum(tokens)
+        size = len(request.continuations[0].encode())
+        scores = {"nats": nats, "tokens": float(len(tokens)), "bytes": float(size)}
+        return Verdict("", scores)
+    shown = [_shown(request, settings) for request, _ in answers]
+    tables = [
+        _scores(one, tokens, settings) for one, (_, tokens) in zip(shown, answers, strict=True)
+    ]
+    scores = tables[0] if len(tables) == 1 else _unrotated(question, answers, tables)
+    chosen = max(scores, key=lambda letters: scores[letters])
+    return Verdict(chosen, scores)
+
+
+def _shown(request: Request, settings: Settings) -> Question:
+    question = request.question.permuted(request.shift)
+    return question.without_short_options() if settings.compatibility == "cmb" else question
+
+
+def _scores(
+    question: Question, tokens: Sequence[Sequence[float]], settings: Settings
+) -> dict[str, float]:
+    names = candidate_letters(question)
+    totals = [sum(one) for one in tokens]
+    if question.multiple:
+        return dict(zip(names, _exactly(names, tokens, totals), strict=True))
+    if settings.scoring == "logprob-mean":
+        totals = [total / max(1, len(one)) for total, one in zip(totals, tokens, strict=True)]
+    return dict(zip(names, totals, strict=True))
+
+
+def _exactly(
+    names: Sequence[str], tokens: Sequence[Sequence[float]], totals: Sequence[float]
+) -> list[float]:
+    """Log-probability of each set of letters and no further letter.
+
+    "AB" goes on from "A" only where its tokens begin with A's; where a vocabulary has "AB" as one
+    token, the two are different events from the start.
+    """
+    index = {name: i for i, name in enumerate(names)}
+    letters = sorted({letter for name in names for letter in name})
+    exact = []
+    for i, name in enumerate(names):
+        longer = 0.0
+        for letter in letters:
+            j = index.get(name + letter) if letter > name[-1] else None
+            if j is not None and _begins(tokens[j], tokens[i]):
+                longer += math.exp(totals[j])
+        exact.append(math.log(max(math.exp(totals[i]) - longer, _FLOOR)))
+    return exact
+
+
+def _begins(longer: Sequence[float], shorter: Sequence[float]) -> bool:
+    return len(longer) > len(shorter) and all(
+        abs(a - b) <= _SAME_TOKENS for a, b in zip(longer, shorter, strict=False)
+    )
+
+
+def _unrotated(
+    question: Question,
+    answers: Sequence[tuple[Request, Sequence[Sequence[float]]]],
+    tables: Sequence[Mapping[str, float]],
+) -> dict[str, float]:
+    """Mean log-probability of each set of texts over the rotations, by its own letters.
+
+    Each rotation is normalised over its candidates first, so that none weighs more.
+    """
+    letters = question.letters
+    mean = dict.fromkeys(candidate_letters(question), 0.0)
+    for (request, _), table in zip(answers, tables, strict=True):
+        whole = math.log(sum(math.exp(value) for value in table.values()) or _FLOOR)
+        for name in mean:
+            moved = (
+                letters[(letters.index(letter) + request.shift) % len(letters)] for letter in name
+            )
+            mean[name] += (table["".join(sorted(moved))] - whole) / len(tables)
+    return mean

@@ -1,0 +1,159 @@
+"""How sure a score is, and whether two runs differ. Pure functions of counts and answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsedoctor.train.evaluate.questions import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Right answers of one group of questions."""
+
+    n: int
+    correct: int
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.n if self.n else 0.0
+
+
+def tally(questions: Sequence[Question], correct: Mapping[str, bool]) -> dict[str, Tally]:
+    """Right answers by subject, in order of first appearance."""
+    counts: dict[str, list[int]] = {}
+    for question in questions:
+        row = counts.setdefault(question.subject, [0, 0])
+        row[0] += 1
+        row[1] += correct[question.id]
+    return {subject: Tally(*row) for subject, row in counts.items()}
+
+
+def micro(rows: Mapping[str, Tally]) -> float:
+    """Right answers over questions."""
+    total = sum(row.n for row in rows.values())
+    return sum(row.correct for row in rows.values()) / total if total else 0.0
+
+
+def macro(rows: Mapping[str, Tally]) -> float:
+    """Mean of the subjects' accuracies, each subject counting the same."""
+    return fmean(row.accuracy for row in rows.values()) if rows else 0.0
+
+
+def macro_categories(questions: Sequence[Question], correct: Mapping[str, bool]) -> float | None:
+    """CMB's published average: classes averaged within each exam type, then the types.
+
+    With all six types this is "macro-6"; None where questions carry no category.
+    """
+    categories = sorted({question.category for question in questions})
+    if categories in ([], [""]):
+        return None
+    per_category = []
+    for category in categories:
+        members = [question for question in questions if question.category == category]
+        per_category.append(macro(tally(members, correct)))
+    return fmean(per_category)
+
+
+def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927)."""
+    if n == 0:
+        return (0.0, 1.0)
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share = correct / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # At 0 and 1 the formula gives the bound itself, but for rounding.
+    low = 0.0 if correct == 0 else max(0.0, middle - half)
+    high = 1.0 if correct == n else min(1.0, middle + half)
+    return (low, high)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p of McNemar's test.
+
+    `only_first` questions were right in the first run alone, `only_second` in the second alone;
+    under no difference each discordant question is a fair coin.
+    """
+    n = only_first + only_second
+    if n == 0:
+        return 1.0
+    tail = sum(math.comb(n, i) for i in range(min(only_first, only_second) + 1))
+    return float(min(1.0, tail / 2 ** (n - 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Second run minus first, on the same questions."""
+
+    difference: float
+    low: float
+    high: float
+    p: float  # two-sided, from the bootstrap
+
+
+def paired_bootstrap(
+    pairs: Sequence[tuple[Sequence[bool], Sequence[bool]]],
+    *,
+    samples: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Difference:
+    """Resample questions and take the mean difference over benchmarks.
+
+    `pairs` holds for each benchmark the first and the second run's answers to the same questions;
+    every benchmark is resampled by itself and counts the same. p is twice the share of resamples
+    on the far side of zero, never below 2 / (samples + 1).
+    """
+    generator = np.random.default_rng(seed)
+    drawn = np.zeros(samples)
+    observed = 0.0
+    for first, second in pairs:
+        if len(first) != len(second) or not first:
+            raise ValueError("both runs must answer the same questions")
+        gained = sum(b and not a for a, b in zip(first, second, strict=True))
+        lost = sum(a and not b for a, b in zip(first, second, strict=True))
+        n = len(first)
+        # Only three outcomes exist, so a resample is one multinomial draw.
+        counts = generator.multinomial(n, [gained / n, lost / n, (n - gained - lost) / n], samples)
+        drawn += (counts[:, 0] - counts[:, 1]) / n / len(pairs)
+        observed += (gained - lost) / n / len(pairs)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Difference(observed, float(low), float(high), _two_sided(drawn))
+
+
+def _two_sided(drawn: NDArray[np.float64]) -> float:
+    below = (int(np.sum(drawn <= 0)) + 1) / (len(drawn) + 1)
+    above = (int(np.sum(drawn >= 0)) + 1) / (len(drawn) + 1)
+    return min(1.0, 2 * min(below, above))
+
+
+def chance(questions: Sequence[Question]) -> float:
+    """Expected accuracy of guessing: one of n options, or one of 2^n - 1 sets of them."""
+    return fmean(
+        1 / (2 ** len(question.options) - 1) if question.multiple else 1 / len(question.options)
+        for question in questions
+    )
+
+
+def always_one_letter(questions: Sequence[Question]) -> dict[str, float]:
+    """Accuracy of answering the same letter to every question, by letter."""
+    letters = sorted({letter for question in questions for letter in question.options})
+    n = len(questions)
+    return {
+        letter: sum(question.answer == letter for question in questions) / n for letter in letters
+    }
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (0 for a single value), over seeds."""
+    mean = fmean(values)
+    if len(values) < 2:
+        return mean, 0.0
+    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
