@@ -1,9 +1,9 @@
-"""An engine that is made and loaded when it is first needed, for interfaces that open at once.
+"""An engine that is made and loaded when it is first needed, and shared by conversations.
 
-    rules speak ─▶ generate ─▶ (waits for the load that began with the screen) ─▶ events
+    rules speak ─▶ generate ─▶ (waits for the load, and for its turn) ─▶ events
 
 The consultation asks its rules before it asks the engine, so an emergency is shown while the
-model is still being loaded.
+model is still being loaded or is writing for another browser tab.
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ from sparsedoctor.core.engine.protocol import (
     EngineSettings,
     Evaluation,
     Event,
+    Finished,
     Message,
     ModelInfo,
     Sampling,
+    Statistics,
 )
+
+_LOOK = 0.05  # seconds between two looks at a cancelled wait
 
 
 class EngineOnDemand:
-    """The engine protocol over an engine that `make` creates. `load` may be called by any thread.
+    """Holds one engine. Any thread may call `load` and `close`; conversations take a `seat`.
 
     After a failed load the next call tries again.
     """
@@ -36,8 +40,8 @@ class EngineOnDemand:
         self._engine: Engine | None = None
         self._info: ModelInfo | None = None
         self._loading = threading.Lock()
-        self._cancelled = threading.Event()
         self._closed = False
+        self.turn = threading.Lock()  # held by the seat that uses the engine
 
     @classmethod
     def on(cls, path: Path, settings: EngineSettings) -> EngineOnDemand:
@@ -56,6 +60,12 @@ class EngineOnDemand:
         return self._info
 
     def load(self) -> ModelInfo:
+        self.loaded()
+        assert self._info is not None
+        return self._info
+
+    def loaded(self) -> Engine:
+        """The engine, ready. Raises EngineError when it cannot be loaded or is closed."""
         with self._loading:
             if self._closed:
                 raise EngineError("the engine is closed")
@@ -63,43 +73,77 @@ class EngineOnDemand:
                 self._engine = self._make()
             if self._info is None:
                 self._info = self._engine.load()
-            return self._info
+            return self._engine
+
+    def seat(self) -> EngineSeat:
+        """What one conversation uses as its engine."""
+        return EngineSeat(self)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._engine is not None:
+            self._engine.close()
+
+
+class EngineSeat:
+    """The engine protocol for one conversation; `cancel` ends its own answer, nobody else's."""
+
+    def __init__(self, shared: EngineOnDemand) -> None:
+        self._shared = shared
+        self._cancelled = threading.Event()
+        self._writing: Engine | None = None
+
+    def load(self) -> ModelInfo:
+        return self._shared.load()
 
     def generate(
         self, messages: Sequence[Message], sampling: Sampling
     ) -> Generator[Event, None, None]:
         self._cancelled.clear()
-        engine = self._loaded()
+        engine = self._shared.loaded()
+        if not self._wait_for_turn():
+            nothing = Statistics(0, 0, 0, 0.0, 0.0)
+            yield Finished("cancelled", "", nothing, sampling)
+            return
         told = False
-        with closing(engine.generate(messages, sampling)) as events:
-            for event in events:
-                # A cancel that came while the model was being loaded reached no engine yet.
-                if self._cancelled.is_set() and not told:
-                    engine.cancel()
-                    told = True
-                yield event
+        try:
+            with closing(engine.generate(messages, sampling)) as events:
+                self._writing = engine
+                for event in events:
+                    # A cancel that came before the engine had begun was lost on it.
+                    if self._cancelled.is_set() and not told:
+                        engine.cancel()
+                        told = True
+                    yield event
+        finally:
+            self._writing = None
+            self._shared.turn.release()
 
     def score(self, messages: Sequence[Message], continuations: Sequence[str]) -> list[list[float]]:
-        return self._loaded().score(messages, continuations)
+        with self._shared.turn:
+            return self._shared.loaded().score(messages, continuations)
 
     def tokenize(self, text: str, *, control: bool = False) -> list[int]:
-        return self._loaded().tokenize(text, control=control)
+        with self._shared.turn:
+            return self._shared.loaded().tokenize(text, control=control)
 
     def evaluate(self, tokens: Sequence[int]) -> Evaluation:
-        return self._loaded().evaluate(tokens)
+        with self._shared.turn:
+            return self._shared.loaded().evaluate(tokens)
 
     def cancel(self) -> None:
         self._cancelled.set()
-        if self._engine is not None:
-            self._engine.cancel()
+        engine = self._writing
+        if engine is not None:
+            engine.cancel()
 
     def close(self) -> None:
-        self._closed = True
-        self._cancelled.set()
-        if self._engine is not None:
-            self._engine.close()
+        """Leave the seat; the engine belongs to all."""
+        self.cancel()
 
-    def _loaded(self) -> Engine:
-        self.load()
-        assert self._engine is not None  # load made it
-        return self._engine
+    def _wait_for_turn(self) -> bool:
+        """Wait until the engine is free; False when this seat was cancelled meanwhile."""
+        while not self._cancelled.is_set():
+            if self._shared.turn.acquire(timeout=_LOOK):
+                return True
+        return False

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     region = options.region or region_of_locale()
     engine = EngineOnDemand.on(model.path, engine_settings_of(options))
     try:
-        consultation = Consultation(engine, region=region, private=True)
+        consultation = Consultation(engine.seat(), region=region, private=True)
         events = consultation.ask(question, sampling_of(options))
         view = _printed(events, stream=not options.no_stream, quiet=options.quiet)
     finally:

@@ -53,7 +53,7 @@ class ChatScreen(Screen[None]):
         super().__init__()
         self._engine, self._model = engine, model
         self._sampling, self._region = sampling, region
-        self._consultation = Consultation(engine, region=region, private=True)
+        self._consultation = Consultation(engine.seat(), region=region, private=True)
         self._language: Language = "en"
         self._names = expert_names(model.bundle, model.experts)
         self._why_not = "" if model.experts else "routing not available (plain model)"
@@ -170,7 +170,7 @@ class ChatScreen(Screen[None]):
         """Begin a new conversation; an answer being written is stopped first."""
         self.action_stop()
         await self._idle.wait()
-        self._consultation = Consultation(self._engine, region=self._region, private=True)
+        self._consultation = Consultation(self._engine.seat(), region=self._region, private=True)
         await self.query(TurnCard).remove()
         self.query_one("#welcome").display = True
         self.query_one(AlarmBanner).clear()

@@ -1,0 +1,73 @@
+"""Start the page on 127.0.0.1 and stay in the foreground.
+
+Everything that can be wrong (model, port, missing extra) is said before gradio is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import signal
+import socket
+import sys
+import threading
+import webbrowser
+from types import FrameType
+
+from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.model_files import open_model
+from sparsedoctor.app.options import engine_settings_of, sampling_of
+from sparsedoctor.app.web.hardening import HOST, prepare_environment
+from sparsedoctor.core.errors import SparseDoctorError
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or a termination signal; returns the exit code."""
+    if importlib.util.find_spec("gradio") is None:
+        raise SparseDoctorError(
+            'the browser interface is not installed; run pip install "sparsedoctor[web]"'
+        )
+    require_free_port(options.port)
+    model = open_model(options.model)
+    prepare_environment()
+
+    from sparsedoctor.app.consultation.numbers import region_of_locale
+    from sparsedoctor.app.web.page import Page
+
+    engine = EngineOnDemand.on(model.path, engine_settings_of(options))
+    _end_on_termination()
+    page = Page(engine, model, sampling_of(options), options.region or region_of_locale())
+    try:
+        page.launch(options.port)
+        url = f"http://{HOST}:{options.port}/"
+        print(f"SparseDoctor is at {url} (Ctrl-C ends it)", flush=True)
+        if not options.no_browser:
+            webbrowser.open(url)
+        page.load_model()
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("ended", file=sys.stderr)
+    finally:
+        page.close()
+        engine.close()
+    return 0
+
+
+def require_free_port(port: int) -> None:
+    """Raises SparseDoctorError when the port cannot be opened on this computer."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As uvicorn does: a port that only waits out its last connection is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise SparseDoctorError(
+                f"port {port} cannot be used ({error.strerror}); choose another with --port N"
+            ) from error
+
+
+def _end_on_termination() -> None:
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)

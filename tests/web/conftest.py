@@ -1,0 +1,106 @@
+"""A real server on a free port of this computer, with an engine that plays a script."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.model_files import ModelFile
+from sparsedoctor.core.bundle import RoutingMetadata
+from sparsedoctor.core.engine.protocol import Sampling
+from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+BUNDLE = RoutingMetadata(
+    format_version="1.0",
+    base_name="scripted base",
+    base_sha256="0" * 64,
+    expert_count=4,
+    expert_used_count=2,
+    rank=4,
+    alpha=16.0,
+    shared_rank=16,
+    expert_names=("heart", "medicines", "infections", "children"),
+    prompt_template="smollm2",
+    label="small demonstration model, no medical advice",
+    licences=("Apache-2.0",),
+)
+SPARSE = ModelFile(Path("scripted.gguf"), 4, "llama", 4, BUNDLE)
+
+
+@dataclass
+class Server:
+    """A running page. `reply` is what the engine answers next."""
+
+    url: str
+    engine: ScriptedEngine
+    reply: dict[str, Reply] = field(default_factory=dict)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    pytest.importorskip("gradio", reason="the extra `web` is not installed")
+    from sparsedoctor.app.web.hardening import prepare_environment
+
+    before, mask = dict(os.environ), os.umask(0o022)
+    os.environ["SPARSEDOCTOR_HOME"] = str(tmp_path_factory.mktemp("web-home"))
+    prepare_environment()
+    from sparsedoctor.app.web.page import Page
+
+    running = Server("", ScriptedEngine())
+
+    def script(_messages: Any) -> Reply:
+        return running.reply.get("next", Reply())
+
+    running.engine = ScriptedEngine(script, layers=30)
+    page = Page(EngineOnDemand(lambda: running.engine), SPARSE, Sampling(), "GB")
+    port = free_port()
+    page.launch(port)
+    page.load_model()
+    running.url = f"http://127.0.0.1:{port}"
+    yield running
+    page.close()
+    os.umask(mask)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chrome]:
+    """Headless Chromium that can reach nothing but this computer."""
+    chromium, driver = which("chromium"), which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no Chromium here: apt-get install chromium chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--window-size=1280,900",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()

@@ -1,0 +1,113 @@
+"""What a browser tab shows, without a browser."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.web.visit import Visit
+from sparsedoctor.core.engine.protocol import EngineDied, Sampling
+from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
+
+
+def visit_on(engine: ScriptedEngine) -> Visit:
+    return Visit(EngineOnDemand(lambda: engine), Sampling(), "GB")
+
+
+def run(visit: Visit, words: str) -> list[str]:
+    """The answer's text at every picture of the turn."""
+    return [visit.latest.text for _ in visit.ask(words)]
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.005)
+
+
+def test_an_answer_grows_and_ends() -> None:
+    visit = visit_on(ScriptedEngine([Reply(("a ", "b ", "c"), delay=0.1)]))
+    texts = run(visit, "hello")
+    assert texts[-1] == "a b c"
+    assert len(set(texts)) >= 3
+    assert not visit.busy
+    assert visit.latest.finished is not None
+
+
+def test_rules_are_drawn_before_the_first_word() -> None:
+    visit = visit_on(ScriptedEngine([Reply(("a",))]))
+    pictures = visit.ask("hello")
+    while visit.latest.assessment is None:
+        next(pictures)
+    assert visit.latest.text == ""
+    pictures.close()
+
+
+def test_stop_ends_the_engine_and_keeps_the_words() -> None:
+    engine = ScriptedEngine([Reply(("word ",) * 1000, delay=0.02)])
+    visit = visit_on(engine)
+    for _ in visit.ask("hello"):
+        if visit.latest.text:
+            visit.stop()
+    assert visit.latest.cancelled
+    assert 0 < visit.latest.text.count("word") < 1000
+
+
+def test_a_closed_tab_ends_its_answer() -> None:
+    engine = ScriptedEngine([Reply(("word ",) * 1000, delay=0.02), Reply(("next",))])
+    shared = EngineOnDemand(lambda: engine)
+    first, second = Visit(shared, Sampling(), ""), Visit(shared, Sampling(), "")
+    pictures = first.ask("hello")
+    while not first.latest.text:
+        next(pictures)
+    pictures.close()  # what gradio does when the tab goes
+    assert run(second, "hello")[-1] == "next"
+
+
+def test_stop_in_one_tab_leaves_the_other_alone() -> None:
+    engine = ScriptedEngine([Reply(("one ",) * 20, delay=0.02), Reply(("two",))])
+    shared = EngineOnDemand(lambda: engine)
+    first, second = Visit(shared, Sampling(), ""), Visit(shared, Sampling(), "")
+    writing = threading.Thread(target=lambda: run(first, "hello"))
+    writing.start()
+    until(lambda: first.latest.text)
+    waiting = threading.Thread(target=lambda: run(second, "hello"))
+    waiting.start()
+    until(lambda: second.latest.assessment)  # its rules speak while the engine is busy
+    second.stop()
+    waiting.join(20)
+    writing.join(20)
+    assert first.latest.text == "one " * 20
+    assert second.latest.cancelled
+    assert second.latest.text == ""
+
+
+def test_a_dead_engine_is_told_and_the_next_question_works() -> None:
+    died = EngineDied("The model's process ended unexpectedly.")
+    visit = visit_on(ScriptedEngine([Reply(("Half ",), failure=died), Reply(("Whole",))]))
+    run(visit, "first")
+    assert "ended unexpectedly" in visit.turns[0].error
+    assert visit.turns[0].view.text == "Half "
+    assert run(visit, "second")[-1] == "Whole"
+
+
+def test_nothing_is_asked_twice_at_once_or_for_nothing() -> None:
+    visit = visit_on(ScriptedEngine())
+    assert run(visit, "  ") == []
+    pictures = visit.ask("hello")
+    next(pictures)
+    assert run(visit, "again") == []
+    pictures.close()
+    assert len(visit.turns) == 1
+
+
+def test_a_new_conversation_forgets() -> None:
+    engine = ScriptedEngine()
+    visit = visit_on(engine)
+    run(visit, "first matter")
+    visit.begin_anew()
+    run(visit, "second matter")
+    assert all("first" not in message.content for message in engine.calls[-1][0])
