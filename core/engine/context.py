@@ -33,22 +33,25 @@ def fit(
 ) -> Fitted:
     """Drop old turns until the prompt and an answer fit.
 
-    `count` gives a prompt's length in tokens, `context` is in tokens; up to a quarter of it is
-    kept free for an `answer` of that many tokens. Turns go in steps of a quarter of the context,
-    not one by one: the beginning of the prompt then stays the same for several turns, and the
-    model need not read it again each time.
+    `count` gives a prompt's length in tokens, `context` is in tokens; a quarter of it is kept free
+    for an `answer` of that many tokens, less when the last turn alone needs the place. Turns go in
+    steps of a quarter of the context, not one by one: the beginning of the prompt then stays the
+    same for several turns, and the model need not read it again each time.
 
     Raises EngineError with both lengths when the last turn does not fit alone.
     """
-    room = context - min(answer, max(context // 4, min(_MIN_ANSWER, context // 2)))
+    room = context - min(answer, context // 4)
     whole = count(messages)
     if whole <= room:
         return Fitted(tuple(messages), 0)
     turns = _turns(messages)
     system = [message for message in messages if message.role == "system"]
     least = count(_without(messages, turns[:-1]))
+    most = context - min(answer, _MIN_ANSWER, context // 4)
+    if least > most:
+        raise EngineError(_too_long(least, count(system) if system else 0, most, context))
     if least > room:
-        raise EngineError(_too_long(least, count(system) if system else 0, room, context))
+        return Fitted(tuple(_without(messages, turns[:-1])), len(turns) - 1)
     step = max(1, room // _STEPS)
     wanted = -(-(whole - room) // step) * step
     gone = accumulate(count([messages[at] for at in turn]) for turn in turns[:-1])
@@ -75,9 +78,9 @@ def _without(messages: Sequence[Message], turns: Sequence[Sequence[int]]) -> lis
     return [message for at, message in enumerate(messages) if at not in gone]
 
 
-def _too_long(least: int, system: int, room: int, context: int) -> str:
+def _too_long(least: int, system: int, most: int, context: int) -> str:
     return (
         f"the message is too long: with the instructions it has {least:,} tokens "
-        f"({least - system:,} without them), and {room:,} fit into this model's context of "
+        f"({least - system:,} without them), and {most:,} fit into this model's context of "
         f"{context:,}; shorten it, or load the model with a larger context"
     )

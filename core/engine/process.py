@@ -43,6 +43,7 @@ class EngineProcess:
             theirs.close()
             os.close(log)
         self.channel = Channel(ours)
+        self._kills = _out_of_memory_kills()
 
     @property
     def pid(self) -> int:
@@ -60,7 +61,7 @@ class EngineProcess:
             self._process.kill()
             self._process.wait()
             return "it closed its channel and did not end"
-        return in_words(code)
+        return in_words(code, out_of_memory=_out_of_memory_kills() > self._kills)
 
     def end(self) -> None:
         """Kill it: it has nothing to save. Wakes whoever reads from the channel."""
@@ -73,18 +74,33 @@ class EngineProcess:
         self.channel.close()
 
 
-def in_words(code: int) -> str:
-    """How a process with this exit code ended. Negative codes are signals."""
+def in_words(code: int, *, out_of_memory: bool = False) -> str:
+    """How a process with this exit code ended. Negative codes are signals; `out_of_memory` tells
+    that the system has killed programs for want of memory meanwhile."""
     if code >= 0:
         return f"it ended by itself with code {code}"
     number = -code
+    if number == signal.SIGKILL and out_of_memory:
+        return (
+            "the computer ran out of memory and ended it; close other programs, "
+            "or use a smaller model or context"
+        )
     if number == signal.SIGKILL:
-        return "it was killed, most often because the computer ran out of memory (signal 9)"
+        return "it was killed from outside, perhaps because memory was short (signal 9)"
     if number in (signal.SIGSEGV, signal.SIGBUS):
         return f"it crashed while it read or used the model file (signal {number})"
     if number == signal.SIGABRT:
         return "llama.cpp stopped itself because something was wrong (signal 6)"
     return f"it was ended by signal {number}"
+
+
+def _out_of_memory_kills() -> int:
+    """How many processes Linux has killed for want of memory since it started; 0 elsewhere."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def log_path() -> Path:

@@ -65,7 +65,12 @@ class Service:
         self._model = model
         self._template, notice = _choose_template(request, model)
         # A first word: the trace shows whether it works, and the weights come into memory.
-        read_prompt(model, model.vocabulary.write([*self._template.write(())]) or [0])
+        first = model.read(model.vocabulary.write(self._template.write(())) or [0], logits=True)
+        if first is None or not np.isfinite(first).all():
+            raise EngineError(
+                f"{settings.path} is damaged: the model computes no numbers with it; "
+                "export or fetch the file again"
+            )
         model.rewind(0)
         self._pace = Pace(model, settings.threads) if request["adapt_threads"] else None
         return {

@@ -8,6 +8,7 @@ or the parent's end is seen at once while the other computes. Nothing a person w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import resource
@@ -25,7 +26,7 @@ _PARENT_CHECK = 1.0  # seconds
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the conversation
+    _forbid_core_dumps()
     for number in (signal.SIGINT, signal.SIGTSTP, signal.SIGTTOU, signal.SIGTTIN):
         signal.signal(number, signal.SIG_IGN)  # keys pressed in the terminal are the parent's
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
@@ -46,6 +47,14 @@ def main() -> None:
         except Exception:
             traceback.print_exc()  # to the log
             channel.send({"error": "an internal error of the engine; its log tells more"})
+
+
+def _forbid_core_dumps() -> None:
+    """A core file would hold the conversation."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A core that is piped to a program (systemd-coredump) ignores the limit: leave it empty.
+    with contextlib.suppress(OSError), open("/proc/self/coredump_filter", "w") as file:
+        file.write("0")
 
 
 class _Inbox:

@@ -31,8 +31,12 @@ def write_small_gguf(
     experts_used: int,
     context: int = 8192,
     extra: dict[str, Any] | None = None,
+    plain_vocabulary: bool = False,
 ) -> SmallModel:
-    """A float32 model at `path` with the tokenizer of the GGUF file `vocabulary_of`."""
+    """A float32 model at `path` with the tokenizer of the GGUF file `vocabulary_of`.
+
+    `plain_vocabulary` takes the tokens that mark turns out of it, and the chat template.
+    """
     reader = gguf.GGUFReader(vocabulary_of)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("small random model")
@@ -55,7 +59,12 @@ def write_small_gguf(
             writer.add_key_value(name, value, _kind(value))
     for key in reader.fields.values():
         if key.name.startswith("tokenizer."):
-            if key.types[0] == gguf.GGUFValueType.ARRAY:
+            if plain_vocabulary and key.name == "tokenizer.chat_template":
+                continue
+            if plain_vocabulary and key.name == "tokenizer.ggml.tokens":
+                words = [word.replace("<|im_", "<|xx_") for word in key.contents()]
+                writer.add_array(key.name, words)
+            elif key.types[0] == gguf.GGUFValueType.ARRAY:
                 writer.add_array(key.name, key.contents())
             else:
                 writer.add_key_value(key.name, key.contents(), key.types[0])
