@@ -1,0 +1,105 @@
+"""The command as a person runs it: a process that serves, and one clear line when it cannot."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+COMMAND = [sys.executable, "-m", "sparsedoctor.app.web.cli"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120)
+
+
+def assert_one_clear_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert done.returncode not in (0, 1), done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The running command and the address it printed."""
+    process = subprocess.Popen(
+        [*COMMAND, "--no-browser", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "http://" in line, process.stderr.read() if process.stderr else ""
+        yield process, next(word for word in line.split() if word.startswith("http://"))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_port_in_use_is_one_line(smollm2_gguf: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run("--model", str(smollm2_gguf), "--port", port, "--no-browser")
+        assert_one_clear_line(done, port, "--port")
+
+
+def test_a_model_that_is_none_is_one_line(tmp_path: Path) -> None:
+    text = tmp_path / "notes.gguf"
+    text.write_text("no model")
+    port = str(free_port())
+    assert_one_clear_line(run("--model", str(text), "--port", port), "not a GGUF")
+    assert_one_clear_line(run("--model", "nowhere", "--port", port), "nowhere")
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(b"GGUF\x03\0\0\0")
+    assert_one_clear_line(run("--model", str(damaged), "--port", port), "damaged")
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "x"])
+def test_a_wrong_port_is_named(port: str) -> None:
+    done = run("--port", port)
+    assert done.returncode == 2
+    assert "--port" in done.stderr
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_its_address_stays_and_ends_cleanly(
+    smollm2_gguf: Path, ending: signal.Signals
+) -> None:
+    pytest.importorskip("gradio", reason="the extra `web` is not installed")
+    port = free_port()
+    with serving("--model", str(smollm2_gguf), "--port", str(port)) as (process, url):
+        assert url == f"http://127.0.0.1:{port}/"
+        assert "SparseDoctor" in httpx.get(url, trust_env=False).text
+        assert process.poll() is None
+        process.send_signal(ending)
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_help_explains() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for word in ("127.0.0.1", "--port", "--no-browser", "emergency", "exit codes"):
+        assert word in done.stdout
