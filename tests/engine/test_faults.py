@@ -225,7 +225,7 @@ def test_a_model_without_chat_template_is_asked_in_plain_words(
     assert finished(events).reason == "length"
 
 
-PARENT = """
+PARENT = r"""
 import os, sys, threading, time
 from pathlib import Path
 from sparsedoctor.core.engine.child import ChildEngine
