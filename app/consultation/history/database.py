@@ -8,6 +8,7 @@ temporary files.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ def connect_read_only(path: Path, passphrase: str | None = None) -> sqlite3.Conn
             if passphrase is not None:
                 unlock(connection, passphrase, path)
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            connection.text_factory = _readable
         except database_errors():
             connection.close()
             if "immutable" in mode:
@@ -152,7 +154,9 @@ def explain(error: Exception, path: Path) -> HistoryNotice:
     values = {"path": str(path), "detail": str(error)}
     if name.startswith("SQLITE_FULL"):
         return HistoryNotice(Trouble.DISK_FULL, values)
-    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
+    # SQLite says "cannot open" when its side files cannot be made
+    closed = name.startswith("SQLITE_CANTOPEN") and not os.access(path.parent, os.W_OK)
+    if closed or name.startswith(("SQLITE_READONLY", "SQLITE_PERM")):
         return HistoryNotice(Trouble.READ_ONLY, values)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return HistoryNotice(Trouble.LOCKED, values)
@@ -168,7 +172,13 @@ def _ready(connection: sqlite3.Connection) -> sqlite3.Connection:
     return connection
 
 
+def _readable(raw: bytes) -> str:
+    """Text as far as it can be read: a damaged letter must not hide the rest."""
+    return raw.decode("utf-8", errors="replace")
+
+
 def _set_up(connection: sqlite3.Connection) -> None:
+    connection.text_factory = _readable
     for pragma in (
         f"busy_timeout = {round(BUSY_SECONDS * 1000)}",  # milliseconds
         "temp_store = MEMORY",

@@ -104,7 +104,7 @@ class History:
         """A new conversation; its id. It is listed from its first message on, and without a
         title named after it. `intake` must be ready for JSON."""
         conversation = uuid.uuid4().hex
-        self._storage.retry_saving()
+        self._storage.retry_now_and_then()
 
         def work(connection: sqlite3.Connection) -> None:
             tables.add_conversation(
@@ -131,6 +131,7 @@ class History:
 
         In a conversation that was deleted meanwhile (in another window) they begin it anew.
         """
+        self._storage.retry_now_and_then()
         message = tables.NewMessage(
             *(uuid.uuid4().hex, conversation, "user", text, _now(), "done", {}, assessment or {})
         )

@@ -15,11 +15,13 @@ import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sparsedoctor.app.consultation.history import database, disk_file, schema, tables
+from sparsedoctor.app.consultation.history import copying, database, disk_file, schema, tables
 from sparsedoctor.app.consultation.history.disk_file import KeeperLock
 from sparsedoctor.app.consultation.history.notices import HistoryNotice, Trouble
 from sparsedoctor.app.consultation.history.writers import is_alive
 from sparsedoctor.core.errors import SparseDoctorError
+
+KEEPER_SECONDS = 2.0  # to wait for another window that is mending the file
 
 
 class PassphraseNeeded(SparseDoctorError):
@@ -81,23 +83,23 @@ def read_into(target: sqlite3.Connection, path: Path, passphrase: str | None) ->
     errors = database.database_errors()
     try:
         source = database.connect_read_only(path, passphrase)
-    except errors + (SparseDoctorError,):  # noqa: RUF005 (mypy cannot follow the other form)
+    except errors + (SparseDoctorError, ValueError):  # noqa: RUF005 (mypy cannot follow *)
         return
     with contextlib.closing(source), contextlib.suppress(*errors, schema.NotOurs):
         if schema.version_of(source) == schema.VERSION:
             with database.transaction(target):
-                tables.copy_all(source, target, errors)
+                copying.copy_all(source, target, errors)
 
 
 def _open_locked(path: Path, passphrase: str | None, lock: KeeperLock) -> Opened:
-    if not lock.share(database.BUSY_SECONDS):
+    if not lock.share(KEEPER_SECONDS):
         raise Unusable(HistoryNotice(Trouble.LOCKED, {"path": str(path)}))
     notices: list[HistoryNotice] = []
     try:
         return Opened(_checked(path, passphrase, lock, notices), lock, notices)
     except (_Damaged, _Older) as reason:
         trouble = Trouble.DAMAGED_IN_USE if isinstance(reason, _Damaged) else Trouble.LOCKED
-        if not lock.alone(database.BUSY_SECONDS):
+        if not lock.alone(KEEPER_SECONDS):
             raise Unusable(HistoryNotice(trouble, {"path": str(path)})) from reason
     # Alone now, but another program may have mended the file in between: look again.
     try:
@@ -107,7 +109,7 @@ def _open_locked(path: Path, passphrase: str | None, lock: KeeperLock) -> Opened
     except _Older:
         connection = _connect(path, passphrase, lock, notices)
         _migrate(connection, path)
-    lock.share(database.BUSY_SECONDS)
+    lock.share(KEEPER_SECONDS)
     return Opened(connection, lock, notices)
 
 
@@ -117,6 +119,8 @@ def _checked(
     """A connection to an undamaged history with the newest tables."""
     try:
         connection = _connect(path, passphrase, lock, notices)
+    except UnicodeDecodeError as error:  # SQLite's complaint quotes what is damaged
+        raise _Damaged from error
     except database.database_errors() as error:
         if database.is_damage(error):
             raise _Damaged from error
@@ -132,6 +136,8 @@ def _checked(
         if version == 0:
             with database.transaction(connection):
                 schema.migrate(connection)
+        elif not schema.is_whole(connection):
+            raise _Damaged
         return connection
     except BaseException as error:
         connection.close()
@@ -139,6 +145,8 @@ def _checked(
             raise SparseDoctorError(
                 f"{path} is a database of another program; name another file for the history"
             ) from error
+        if isinstance(error, UnicodeDecodeError):
+            raise _Damaged from error
         if isinstance(error, database.database_errors()) and database.is_damage(error):
             raise _Damaged from error
         raise
@@ -158,7 +166,7 @@ def _connect(
             # A conversion ended between marking and replacing? Looking needs to be alone:
             # closing a plain connection would drop the locks of an encrypted one.
             connection = _plain_after_all(path) if lock.alone(0) else None
-            lock.share(database.BUSY_SECONDS)
+            lock.share(KEEPER_SECONDS)
             if connection is None:
                 raise
             marker.unlink(missing_ok=True)
@@ -212,16 +220,14 @@ def _rescue(aside: Path, passphrase: str | None, target: sqlite3.Connection) -> 
     errors = database.database_errors()
     try:
         source = database.connect_read_only(aside, passphrase)
-    except errors + (SparseDoctorError,):  # noqa: RUF005
+    except errors + (SparseDoctorError, ValueError):  # noqa: RUF005
         return 0
-    # text that is not UTF-8 any more is shown as far as it can be
-    source.text_factory = lambda raw: raw.decode("utf-8", errors="replace")
     with (
         contextlib.closing(source),
         contextlib.suppress(*errors, ValueError, TypeError),
         database.transaction(target),
     ):
-        return tables.copy_all(source, target, errors)
+        return copying.copy_all(source, target, errors)
     return 0
 
 

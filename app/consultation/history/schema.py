@@ -9,8 +9,8 @@ next start. `PRAGMA user_version` counts the migrations; `application_id` says t
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Sequence
 
 APPLICATION_ID = 0x53446F63  # "SDoc"
 
@@ -73,12 +73,28 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def migrate(
-    connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS
-) -> None:
+def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables up to date, inside the caller's transaction."""
-    for statements in migrations[version_of(connection) :]:
+    for statements in MIGRATIONS[version_of(connection) :]:
         for statement in statements:
             connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {len(migrations)}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def is_whole(connection: sqlite3.Connection) -> bool:
+    """Whether the tables of the newest version are defined as they should be.
+
+    SQLite's own check does not notice a damaged byte in the text of a definition.
+    """
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        migrate(model)
+        return _definitions(connection) == _definitions(model)
+
+
+def _definitions(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    # the tables inside an index (words_data, ...) are the affair of SQLite's version
+    return connection.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'words@_%'"
+        " ESCAPE '@' ORDER BY name"
+    ).fetchall()

@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
-from sparsedoctor.app.consultation.history import database, disk_file, schema, tables
+from sparsedoctor.app.consultation.history import copying, database, disk_file, schema
 from sparsedoctor.app.consultation.history.notices import HistoryNotice, Trouble
 from sparsedoctor.app.consultation.history.opening import Unusable, open_file, read_into
 from sparsedoctor.core.errors import SparseDoctorError
 
+RETRY_SECONDS = 30.0
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 Clock = Callable[[], str]  # now, UTC, ISO 8601
@@ -46,6 +48,7 @@ class Storage:
         self._notices = list(notices)
         self._guard = threading.RLock()
         self._unsaved: set[str] = set()  # conversations changed while in memory
+        self._failed_at = time.monotonic()
 
     @classmethod
     def in_file(cls, path: Path, passphrase: str | None, clock: Clock) -> Self:
@@ -124,6 +127,13 @@ class Storage:
                     "hold these words; delete them again when it can be"
                 )
 
+    def retry_now_and_then(self) -> None:
+        """`retry_saving`, but not so often that a disk that stays full slows every message."""
+        with self._guard:
+            if time.monotonic() - self._failed_at >= RETRY_SECONDS:
+                self._failed_at = time.monotonic()
+                self.retry_saving()
+
     def retry_saving(self) -> bool:
         """After the file failed: copy what changed since into it, if that is possible now."""
         with self._guard:
@@ -136,7 +146,7 @@ class Storage:
             errors = database.database_errors()
             try:
                 with database.transaction(opened.connection):
-                    tables.copy_all(self._connection, opened.connection, errors, self._unsaved)
+                    copying.copy_all(self._connection, opened.connection, errors, self._unsaved)
             except errors:
                 _close(opened.connection)
                 opened.lock.release()
@@ -165,9 +175,10 @@ class Storage:
         if self.path is None or not self.on_disk or not database.is_storage(error):
             raise error
         self._notices.append(database.explain(error, self.path))
+        self._failed_at = time.monotonic()
         connection = new_memory()
         with database.transaction(connection):
-            tables.copy_all(self._connection, connection, database.database_errors())
+            copying.copy_all(self._connection, connection, database.database_errors())
         _close(self._connection)
         if self._lock:
             self._lock.release()

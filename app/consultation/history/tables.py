@@ -7,7 +7,6 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sparsedoctor.app.consultation.history import search
 from sparsedoctor.app.consultation.history.records import (
@@ -30,7 +29,7 @@ _MESSAGE = (
     "SELECT id, conversation, role, text, created, status, error, generation, routing, assessment"
     " FROM message"
 )
-_COPIED = (
+COPIED = (  # columns of a message that a copy of it shares
     "id, conversation, role, text, created, status, error, generation, routing, assessment, writer"
 )
 _TITLE = 40  # characters of the first message
@@ -190,7 +189,7 @@ def conversations(
             language=row[7],
             model=row[8],
             model_sha256=row[9],
-            intake=json.loads(row[10]),
+            intake=_mapping(row[10]),
             messages=row[11],
         )
         for row in rows
@@ -203,8 +202,7 @@ def messages(
     """In the order in which they were said."""
     rows = connection.execute(f"{_MESSAGE} WHERE {condition} ORDER BY number", parameters)
     return [
-        Message(*(*row[:7], json.loads(row[7]), tuple(json.loads(row[8])), json.loads(row[9])))
-        for row in rows
+        Message(*(*row[:7], _mapping(row[7]), _shares(row[8]), _mapping(row[9]))) for row in rows
     ]
 
 
@@ -268,7 +266,7 @@ def branch(connection: sqlite3.Connection, message: str, conversation: str, now:
     ).fetchall()
     for (number,) in numbers:
         copy = connection.execute(
-            f"INSERT INTO message ({_COPIED}) SELECT lower(hex(randomblob(16))), ?, role, text,"
+            f"INSERT INTO message ({COPIED}) SELECT lower(hex(randomblob(16))), ?, role, text,"
             " created, CASE status WHEN 'streaming' THEN 'cancelled' ELSE status END, error,"
             " generation, routing, assessment, '' FROM message WHERE number = ?",
             (conversation, number),
@@ -294,83 +292,27 @@ def delete(connection: sqlite3.Connection, conversation: str | None) -> None:
     connection.execute("INSERT OR IGNORE INTO upkeep VALUES ('compact')")
 
 
-def copy_all(
-    source: sqlite3.Connection,
-    target: sqlite3.Connection,
-    errors: tuple[type[Exception], ...],
-    only: Iterable[str] | None = None,
-) -> int:
-    """Copy conversations and messages into `target`, replacing those of the same id.
-
-    Takes what can be read: stops a table at the first row that `source` cannot give (`errors`).
-    `only` names the conversations to copy. Returns the number of messages copied.
-    """
-    wanted = None if only is None else set(only)
-    parents: list[tuple[str, str]] = []
-    columns = (
-        "id, title, created, updated, pinned, parent, branched_at, language, model,"
-        " model_sha256, intake"
-    )
-    for row in _readable(source, f"SELECT {columns} FROM conversation", errors):
-        if wanted is not None and row[0] not in wanted:
-            continue
-        if row[5]:
-            parents.append((row[0], row[5]))
-        target.execute(
-            f"INSERT INTO conversation ({columns}) VALUES (?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET title = excluded.title, updated = excluded.updated,"
-            " pinned = excluded.pinned, intake = excluded.intake",
-            (*row[:5], *row[6:]),
-        )
-    for conversation, parent in parents:
-        target.execute(
-            "UPDATE conversation SET parent = (SELECT id FROM conversation WHERE id = ?)"
-            " WHERE id = ?",
-            (parent, conversation),
-        )
-    copied = 0
-    for row in _readable(source, f"SELECT {_COPIED} FROM message ORDER BY number", errors):
-        if wanted is not None and row[1] not in wanted:
-            continue
-        copied += _copy_message(target, row)
-    return copied
-
-
 def as_json(value: Mapping[str, object]) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _mapping(text: str) -> dict[str, object]:
+    """Empty when it is damaged: what is said beside a message must not hide the message."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(share) for share in json.loads(text))
+    except (ValueError, TypeError):
+        return ()
 
 
 def title_of(text: str) -> str:
     """The first line, cut to some 40 characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= _TITLE else line[: _TITLE - 1].rstrip() + "…"
-
-
-def _copy_message(target: sqlite3.Connection, row: tuple[Any, ...]) -> int:
-    """Add or renew one message; 0 when its conversation is not there."""
-    known = target.execute("SELECT number FROM message WHERE id = ?", (row[0],)).fetchone()
-    if known:
-        target.execute(
-            "UPDATE message SET text = ?, status = ?, error = ?, generation = ?, routing = ?,"
-            " assessment = ?, writer = ? WHERE number = ?",
-            (row[3], *row[5:], known[0]),
-        )
-        number = known[0]
-    else:
-        there = target.execute("SELECT 1 FROM conversation WHERE id = ?", (row[1],)).fetchone()
-        if not there:
-            return 0
-        marks = ", ".join("?" * len(row))
-        number = target.execute(f"INSERT INTO message ({_COPIED}) VALUES ({marks})", row).lastrowid
-    if row[5] != "streaming":
-        search.index(target, number, row[3])
-    return 1
-
-
-def _readable(
-    source: sqlite3.Connection, statement: str, errors: tuple[type[Exception], ...]
-) -> Iterable[tuple[Any, ...]]:
-    try:
-        yield from source.execute(statement)
-    except errors:
-        return
