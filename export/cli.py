@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ each command explains itself with --help.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `sparsedoctor-export`; returns the exit code."""
+    # The export has threads of its own; those of the matrix library would only get in their way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Without a command word the arguments describe an export: the one everybody comes for.
     command = words.pop(0) if words and words[0] in _COMMANDS else "moe"

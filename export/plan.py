@@ -20,7 +20,7 @@ from sparsedoctor.export.rotary import interleave
 from sparsedoctor.export.types import FileFormat, encode, tensor_type
 
 Array = NDArray[np.float32]
-_BLOCK_VALUES = 1 << 21  # values computed at a time: 8 MiB in float32
+_BLOCK_VALUES = 1 << 19  # values computed at a time: 2 MiB in float32, within a core's cache
 _PROJECTIONS: tuple[Projection, ...] = ("gate", "up", "down")
 
 

@@ -62,12 +62,11 @@ def encode(values: Array, kind: GGMLQuantizationType) -> bytes:
         return np.ascontiguousarray(values, dtype="<f4").tobytes()
     if kind is _Q.F16:
         return values.astype("<f2").tobytes()
-    return cast("NDArray[np.uint8]", quants.quantize(values, kind)).tobytes()
+    # gguf-py works row by row, so one long row is far faster than many short ones.
+    return cast("NDArray[np.uint8]", quants.quantize(values.reshape(1, -1), kind)).tobytes()
 
 
 def decode(raw: bytes, shape: tuple[int, ...], kind: GGMLQuantizationType) -> Array:
     """The inverse of `encode`, up to rounding. float32 of `shape`"""
-    data = np.frombuffer(raw, np.uint8)
-    block, size = quants.GGML_QUANT_SIZES[kind]
-    rows = data.reshape(-1, size if block > 1 else len(data))
-    return cast(Array, quants.dequantize(rows, kind)).reshape(shape)
+    row = np.frombuffer(raw, np.uint8).reshape(1, -1)
+    return cast(Array, quants.dequantize(row, kind)).reshape(shape)
