@@ -8,7 +8,6 @@ compared: reference texts share whole sentences without giving a question away.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.data.example import Example, Turn
 from sparsedoctor.train.data.formats import to_example
 from sparsedoctor.train.data.records import Record, read_records
+from sparsedoctor.train.evaluate.overlap import ngrams, words
 
 RUN = 13  # words
-
-_WORD = re.compile(r"[\u3400-\u9fff]|[^\W_]+", re.UNICODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def exclude_overlap(examples: Sequence[Example], evaluation: Iterable[Path]) -> 
             asked = _asked(record)
             place = f"{record.file.name}, {record.unit} {record.line}"
             same.setdefault(_identity(asked), place)
-            for run in _runs(_words(asked.asked)):
+            for run in _runs(asked):
                 runs.setdefault(run, place)
     kept: list[Example] = []
     excluded: list[Excluded] = []
@@ -73,7 +71,7 @@ def exclude_overlap(examples: Sequence[Example], evaluation: Iterable[Path]) -> 
         if (twin := same.get(_identity(example))) is not None:
             excluded.append(Excluded(example, "the same question", twin))
             continue
-        shared = next((runs[run] for run in _runs(_words(example.asked)) if run in runs), None)
+        shared = next((runs[run] for run in _runs(example) if run in runs), None)
         if shared is not None:
             excluded.append(Excluded(example, "13 words in a row", shared))
         else:
@@ -102,18 +100,14 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
-
-
+# Hashes instead of the words themselves: an evaluation set has millions of runs.
 def _identity(example: Example) -> int:
-    options = sorted(" ".join(_words(option)) for option in example.options)
-    return hash((" ".join(_words(example.asked)), *options))
+    options = sorted(" ".join(words(option)) for option in example.options)
+    return hash((" ".join(words(example.asked)), *options))
 
 
-def _runs(words: Sequence[str]) -> Iterator[int]:
-    for begin in range(len(words) - RUN + 1):
-        yield hash(tuple(words[begin : begin + RUN]))
+def _runs(example: Example) -> Iterator[int]:
+    return map(hash, ngrams(words(example.asked), RUN))
 
 
 def _short(text: str, length: int = 60) -> str:

@@ -62,6 +62,15 @@ def test_a_chinese_character_counts_as_a_word(tmp_path: Path) -> None:
     assert reasons == ["13 words in a row"]
 
 
+def test_latin_letters_inside_chinese_do_not_hide_a_run(tmp_path: Path) -> None:
+    reasons, _ = _overlap(
+        tmp_path,
+        [_qa("问：行X线检查可见左下肺大片阴影")],
+        [_qa("X线检查可见左下肺大片阴影，诊断？")],
+    )
+    assert reasons == ["13 words in a row"]
+
+
 def test_short_exam_stems_differ_by_their_options_in_any_order(tmp_path: Path) -> None:
     reasons, _ = _overlap(
         tmp_path,
