@@ -47,3 +47,4 @@ class Assessment:
     numbers: Numbers
     language: str  # "en" or "zh": the language of the person's words
     about_other: bool = False  # the person speaks for somebody else
+    general: bool = False  # asked in general; nothing is the matter with anybody now

@@ -8,7 +8,9 @@ from typing import Literal
 Language = Literal["en", "zh"]
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-_LATIN_WORD = re.compile(r"[A-Za-z\uff21-\uff3a\uff41-\uff5a][A-Za-z\uff21-\uff3a\uff41-\uff5a'’-]*")
+_LATIN_WORD = re.compile(
+    r"[A-Za-z\uff21-\uff3a\uff41-\uff5a][A-Za-z\uff21-\uff3a\uff41-\uff5a'’-]*"
+)
 
 
 def language_of(text: str, otherwise: Language = "en") -> Language:

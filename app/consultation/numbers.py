@@ -49,7 +49,9 @@ def emergency_line(region: str | None, language: Language) -> str:
         return "紧急情况请立即拨打当地急救电话（手机在多数地区可拨 112）"
     if numbers.region:
         return f"In an emergency call your local emergency number: {' or '.join(numbers.emergency)}"
-    return "In an emergency call your local emergency number (112 from a mobile phone in most places)"
+    return (
+        "In an emergency call your local emergency number (112 from a mobile phone in most places)"
+    )
 
 
 @cache

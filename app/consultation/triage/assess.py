@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
-from sparsedoctor.app.consultation.assessment import Assessment, Urgency
+from sparsedoctor.app.consultation.assessment import Assessment, Finding, Urgency
 from sparsedoctor.app.consultation.language import Language, language_of
 from sparsedoctor.app.consultation.numbers import numbers_for
+from sparsedoctor.app.consultation.triage.book import Rule, RuleBook, rule_book
+from sparsedoctor.app.consultation.triage.expression import NOWHERE
+from sparsedoctor.app.consultation.triage.lexicon import Span
+from sparsedoctor.app.consultation.triage.measures import measures
+from sparsedoctor.app.consultation.triage.scope import CUES, scopes
+from sparsedoctor.app.consultation.triage.text import Text
+
+LONGEST = 20_000  # characters that are read; enough for the longest letter
+_ORDER = list(Urgency)
 
 
 def assess(
@@ -23,12 +33,194 @@ def assess(
     """Read `text` by the rules. What the person told about themselves comes as keywords.
 
     age: years. region: ISO 3166-1 alpha-2, None for the international line. language: of the
-    advice; None takes the language of the text.
+    advice; None takes the language of the text. Of a text longer than `LONGEST` characters the
+    beginning and the end are read.
     """
+    book = rule_book()
+    if len(text) > LONGEST:
+        text = text[: LONGEST // 2] + "\n" + text[-LONGEST // 2 :]
+    speech = language or language_of(text)
+    numbers = numbers_for(region)
+    reading = Reading(book, text, age, sex, pregnant, conditions + medicines)
+    call = (" / " if speech == "en" else "、").join(numbers.emergency)
+    findings = []
+    for rule in book.rules:
+        facts = reading.unreal_too if rule.unreal_too else reading
+        spans = rule.when(facts)
+        if spans:
+            findings.append(_finding(rule, reading.text, spans, speech, call))
+    urgency = min((f.urgency for f in findings), key=_ORDER.index, default=Urgency.UNCLEAR)
+    findings.sort(key=lambda finding: _ORDER.index(finding.urgency))
     return Assessment(
-        urgency=Urgency.UNCLEAR,
-        crisis=False,
-        findings=(),
-        numbers=numbers_for(region),
-        language=language or language_of(text),
+        urgency=urgency,
+        crisis=any(finding.crisis for finding in findings),
+        findings=tuple(findings),
+        numbers=numbers,
+        language=speech,
+        about_other=bool(reading.found.get(f"{CUES}other")),
+        general=reading.scopes.general and not findings,
     )
+
+
+def _finding(rule: Rule, text: Text, spans: list[Span], language: Language, call: str) -> Finding:
+    return Finding(
+        rule=rule.id,
+        urgency=rule.urgency,
+        words=_quote(text, spans),
+        advice=rule.say[language].replace("{emergency}", call),
+        why=rule.why[language],
+        source=rule.source,
+        crisis=rule.crisis,
+    )
+
+
+def _quote(text: Text, spans: list[Span]) -> str:
+    """The person's own words that made a rule fire, at most three pieces."""
+    pieces: list[str] = []
+    for start, end in spans:
+        if start >= 0:
+            piece = text.words(start, end).strip()
+            if piece not in pieces:
+                pieces.append(piece)
+    return " … ".join(pieces[:3])
+
+
+class Reading:
+    """What one text says, as `expression.Facts`: only what is meant of somebody now.
+
+    `unreal_too` is the same text with questions, hypotheses and stories taken at their word.
+    """
+
+    def __init__(
+        self,
+        book: RuleBook,
+        text: str,
+        age: float | None,
+        sex: str | None,
+        pregnant: bool,
+        background: tuple[str, ...],
+    ) -> None:
+        self._book = book
+        self._age = age
+        self._sex = sex
+        self._pregnant = pregnant
+        self._background = background
+        self._unreal = False
+        self._known: dict[str, list[Span]] = {}
+        self.text = book.lexicon.read(text)
+        self.found = _without_false_starts(_unmasked(book.lexicon.find(self.text)))
+        self.scopes = scopes(self.text, self.found)
+
+    @cached_property
+    def unreal_too(self) -> Reading:
+        other = object.__new__(Reading)
+        other.__dict__.update(self.__dict__)
+        other._unreal = True
+        other._known = {}
+        return other
+
+    def spans(self, name: str) -> list[Span]:
+        known = self._known.get(name)
+        if known is None:
+            finding = self._book.findings.get(name)
+            if finding is not None:
+                self._known[name] = []  # a finding that names itself ends here
+                known = finding(self)
+            else:
+                known = [
+                    span
+                    for span in self.found.get(name, ())
+                    if self.scopes.counts(span, self._unreal)
+                ]
+            self._known[name] = known
+        return known
+
+    def has(self, condition: str) -> list[Span]:
+        said = [s for s in self.found.get(condition, ()) if self.scopes.counts(s, unreal_too=True)]
+        if not said and condition in self._told:
+            return [NOWHERE]
+        return said
+
+    def flag(self, name: str) -> list[Span]:
+        if name == "pregnant":
+            return [NOWHERE] if self._pregnant else self.has("pregnant") + self.measured_spans("weeks")
+        if name in ("female", "male"):
+            if self._sex:
+                return [NOWHERE] if self._sex == name else []
+            return self.has("woman" if name == "female" else "man")
+        limits = {"infant": (0.0, 1.0), "child": (0.0, 12.0), "elderly": (65.0, 200.0)}
+        if name in limits:
+            least, most = limits[name]
+            ages = [at for age, at in self.measured("age") if least <= age < most]
+            return ages or self.spans(name)
+        return []
+
+    def measured(self, name: str) -> list[tuple[float, Span]]:
+        values = list(self._measures.get(name, ()))
+        if name == "age" and self._age is not None:
+            values.append((self._age, NOWHERE))
+        return values
+
+    def measured_spans(self, name: str) -> list[Span]:
+        return [span for _, span in self._measures.get(name, ())]
+
+    @cached_property
+    def _told(self) -> frozenset[str]:
+        """Concepts named in the intake."""
+        lexicon = self._book.lexicon
+        return frozenset(
+            concept for entry in self._background for concept in lexicon.find(lexicon.read(entry))
+        )
+
+    @cached_property
+    def _measures(self) -> dict[str, list[tuple[float, Span]]]:
+        result: dict[str, list[tuple[float, Span]]] = {}
+        starts = self.text.starts
+        for name, values in measures(self.text.plain).items():
+            for value, first, last in values:
+                inside = [i for i, start in enumerate(starts) if first <= start < last]
+                if inside and self.scopes.counts((inside[-1], inside[-1] + 1), self._unreal):
+                    result.setdefault(name, []).append((value, (inside[0], inside[-1] + 1)))
+        return result
+
+
+def _unmasked(found: dict[str, list[Span]]) -> dict[str, list[Span]]:
+    """Without the parts of phrases that mean something else ("heart rate", "止痛药")."""
+    masks = found.pop("mask", [])
+    if not masks:
+        return found
+    return {
+        name: kept
+        for name, spans in found.items()
+        if (kept := [s for s in spans if not any(m[0] <= s[0] and s[1] <= m[1] and m != s for m in masks)])
+    }
+
+
+def _without_false_starts(found: dict[str, list[Span]]) -> dict[str, list[Span]]:
+    """Without phrases that begin with a negation which belongs to a longer word after it.
+
+    "没有呼吸困难" (no shortness of breath) is not "没有呼吸" (no breathing).
+    """
+    negations = {
+        span for kind in ("no", "not", "not_next", "deny") for span in found.get(CUES + kind, ())
+    }
+    ends = {start: end for start, end in sorted(negations)}
+    fake = f"{CUES}fake"
+    meanings = [s for name, spans in found.items() if not name.startswith(CUES) for s in spans]
+    false = set()
+    for start, end in meanings + found.get(fake, []):
+        after = ends.get(start)
+        if (
+            after is not None
+            and after < end
+            and any(after <= other[0] < end < other[1] for other in meanings)
+        ):
+            false.add((start, end))
+    if not false:
+        return found
+    return {
+        name: spans
+        if name.startswith(CUES) and name != fake
+        else [s for s in spans if s not in false]
+        for name, spans in found.items()
+    }

@@ -1,0 +1,84 @@
+"""Concepts and the words for them, found in one pass over a text.
+
+A concept ("chest", "breathless") has words in English and Chinese. All of them lie in one tree
+of tokens, so the time is proportional to the text, however many concepts there are and whatever
+the text contains. Little words between the words of a phrase ("catch *my* breath", "喘不上*来*气")
+are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sparsedoctor.app.consultation.triage.text import Spelling, Text, read
+
+Span = tuple[int, int]  # first token, token after the last
+
+# May stand between two words of a phrase without changing it.
+_LITTLE_WORDS = frozenset(
+    ["my", "his", "her", "their", "our", "your", "the", "a", "an", "very", "so", "really", "just", "quite", "pretty", "too", "such", "this", "that", "is", "are", "was", "were", "be", "being", "has", "have", "had", "got", "getting", "gone", "these", "those", "its", "completely", "suddenly", "all", "always", "also", "kinda", "bit", "still", "been", "is", "are", "was", "were", "be", "being", "has", "have", "had", "got", "getting", "gone"]
+) | frozenset("的得地了着很太都也还就又点些有好特别非常直老总已经我他她你它这那在")
+_MOST_PASSED_OVER = 3
+
+
+class Lexicon:
+    """concept -> phrases per language, ready to be found."""
+
+    def __init__(
+        self,
+        concepts: Mapping[str, Iterable[str]],
+        aliases: Mapping[str, str],
+        never_corrected: frozenset[str] = frozenset(),
+    ) -> None:
+        """aliases: irregular forms and abbreviations, one word to one ("fell" -> "fall")."""
+        words = {
+            word
+            for phrases in concepts.values()
+            for phrase in phrases
+            for word in phrase.lower().replace("'", "").replace("-", " ").split()
+            if word.isascii()
+        }
+        self._spelling = Spelling(words, dict(aliases), never_corrected)
+        self._tree: dict[str, Any] = {}
+        for concept, phrases in concepts.items():
+            for phrase in phrases:
+                self._add(concept, phrase)
+
+    def read(self, text: str) -> Text:
+        return read(text, self._spelling)
+
+    def find(self, text: Text) -> dict[str, list[Span]]:
+        """Every concept of `text` with its spans, in order of their first token."""
+        found: dict[str, list[Span]] = {}
+        keys, count, tree = text.keys, len(text), self._tree
+        for start, key in enumerate(keys):
+            node = tree.get(key)
+            if node is None:
+                continue
+            paths = [(node, start + 1, 0)]
+            while paths:
+                node, at, passed = paths.pop()
+                for concept in node.get("", ()):
+                    spans = found.setdefault(concept, [])
+                    if not spans or spans[-1] != (start, at):
+                        spans.append((start, at))
+                if at >= count or len(node) == ("" in node):
+                    continue
+                deeper = node.get(keys[at])
+                if deeper is not None:
+                    paths.append((deeper, at + 1, passed))
+                if passed < _MOST_PASSED_OVER and keys[at] in _LITTLE_WORDS:
+                    paths.append((node, at + 1, passed + 1))
+        return found
+
+    def _add(self, concept: str, phrase: str) -> None:
+        keys = [key for key in self.read(phrase).keys if key != "-"]
+        if not keys:
+            raise ValueError(f"the concept {concept} has an empty phrase")
+        node = self._tree
+        for key in keys:
+            node = node.setdefault(key, {})
+        concepts = node.setdefault("", [])
+        if concept not in concepts:
+            concepts.append(concept)

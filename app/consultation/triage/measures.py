@@ -1,0 +1,182 @@
+"""Numbers with units: temperature, oxygen, pressure, pulse, sugar, age, duration, weeks, amounts.
+
+Both systems of units, digits and Chinese numerals, "39度5", "高压200". Every value is in one
+unit: °C, %, mmHg, beats or breaths a minute, mmol/l, years, days, weeks, pieces, points of ten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+Value = tuple[float, int, int]  # value, first character, character after the last
+
+_DIGIT = dict(zip("零〇一二两三四五六七八九", (0, 0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9), strict=True))
+_N = r"(\d{1,4}(?:\.\d{1,2})?|[一二两三四五六七八九十百半零几]{1,5})"
+_WORDS = {
+    word: number
+    for number, word in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    )
+} | {"a": 1, "an": 1, "couple": 2, "few": 3, "several": 4, "thirty": 30, "forty": 40, "twenty": 20}
+_EN = r"(\d{1,4}(?:\.\d{1,2})?|a couple|couple|a few|few|several|an?|" + "|".join(_WORDS) + ")"
+
+_TEMPERATURE = re.compile(
+    r"(?:(?<![\d.])(\d{2,3}(?:\.\d)?)\s{0,2}(?:°\s{0,2}[cf]?|度(\d)?|degrees?\s?[cf]?\w{0,12}|deg\b|摄氏度|华氏度|[cf]\b))"
+    r"|(?:(三十[五六七八九]|四十[一二]?)度([一二三四五六七八九半])?)"
+    r"|(?:(?:temp\w{0,9}|fever\w{0,3}|体温|烧到了?|高烧|发烧|发热|低烧|烧)[^\d\n。.;；]{0,18}?(?<!\d)(\d{2,3}(?:\.\d)?)(?![\d/%]|\s{0,2}(?:days?|hours?|weeks?|天|小时|周|岁|years?|bpm|months?|月)))"
+)
+_OXYGEN = re.compile(
+    r"(?:spo2?|o2\s?sats?|\bo2|oxygen\w{0,3}|\bsats?\b|saturat\w{0,5}|血氧饱和度|血氧|氧饱和度?)[^\d\n。;；]{0,30}?(\d{2,3}(?:\.\d)?)(?!\d|/)"
+    r"|(?<!\d)(\d{2})\s?%\s{0,2}(?:oxygen|o2|spo2|on room air|on air|血氧)"
+)
+_PRESSURE = re.compile(r"(?<![\d/.])(\d{2,3})\s{0,2}(?:/|over|比|／)\s{0,2}(\d{2,3})(?![\d/]|\s{0,2}(?:年|月))")
+_PRESSURE_ZH = re.compile(r"血压[^\d\n。;；]{0,8}?(\d{2,3})[^\d\n。;；]{1,3}(\d{2,3})(?!\d)")
+_SYSTOLIC = re.compile(
+    r"(?:高压|收缩压|systolic\w{0,3}|\bsbp|\btop number|血压(?:高?到了?|升到了?|飙到了?|低到了?|都|有|是|只有)?|blood pressure(?: is| of| was)?)[^\d\n。;；,，]{0,10}?(\d{2,3})(?![\d/]|\s{0,2}over|\.\d)"
+)
+_DIASTOLIC = re.compile(r"(?:低压|舒张压|diastolic\w{0,3}|\bdbp|bottom number)[^\d\n。;；,，]{0,10}?(\d{2,3})(?!\d)")
+_PULSE = re.compile(
+    r"(?:heart ?rate|pulse|\bhr|心率|脉搏|心跳)[^\d\n。;；/]{0,22}?(\d{2,3})(?![\d/%])"
+    r"|(?<!\d)(\d{2,3})\s{0,2}(?:bpm|beats)"
+)
+_BREATHS = re.compile(
+    r"(?:respiratory rate|respirations?|resp rate|breathing rate|\brr\b|呼吸频率|呼吸)[^\d\n。;；/]{0,18}?(\d{2,3})(?![\d/%])"
+    r"|(?<!\d)(\d{2,3})\s{0,2}breaths"
+)
+_SUGAR = re.compile(
+    r"(?:glucose|sugars?|\bbgl?|\bbm|dexi|fingerstick|血糖|餐后|空腹)[^\d\n。;；]{0,32}?(\d{1,4}(?:\.\d{1,2})?)\s{0,2}(mmol|mg|毫摩|毫克)?"
+    r"|(?<![\d.])(\d{1,2}(?:\.\d{1,2})?)\s{0,2}(mmol)"
+)
+_AGE = re.compile(
+    rf"(?<![\d.]){_EN}\s{{0,2}}[- ]?(year|yr|month|mth|mo|week|wk|day|hour)s?[- ]{{0,2}}(?:old|of age)"
+    r"|(?<![\d.])(\d{1,3})\s?-?(?:yo|y/o|y\.o\.?|yrs?|m/o)\b"
+    r"|\b(?:age[ds]?|aged about)\s{0,2}:?(\d{1,3})\b"
+    r"|(?<![\d.])(\d{2})(?:m|f)\b(?!/)"
+)
+_AGE_ZH = re.compile(
+    rf"{_N}\s?(?:周岁|岁)|{_N}\s?(?:个多?月|月)(?:大|龄|的?宝宝|的?婴|的?孩子|的?女儿|的?儿子|的?娃|零)|出生后?才?{_N}\s?(天|周|个?月)"
+    rf"|{_N}\s?(天|周)(?:大|龄)|(?:宝宝|孩子|婴儿|娃|女儿|儿子)(?:才|刚|现在|今年)?{_N}\s?(个?多?月|天|周)(?!的?烧|了)"
+)
+_DURATION = re.compile(rf"(?<![\w.]){_EN}\s{{0,2}}-?(minute|min|hour|hr|day|week|wk|month|year)s?\b(?![- ]old)")
+_DURATION_ZH = re.compile(rf"{_N}\s?多?个?多?(分钟|小时|钟头|天|日|星期|礼拜|周|月|年)(?!大|龄)")
+_WEEKS = re.compile(
+    r"(?<!\d)(\d{1,2})\s{0,2}-?w(?:ee)?ks?(?:\s{0,2}\+?\d)?\s{0,2}(?:pregnan|along|gestation|preggo)"
+    r"|(?:pregnan\w{0,3}|gestation)[^\d\n。.]{0,14}(\d{1,2})\s{0,2}w(?:ee)?ks?|怀?孕[^\d\n。]{0,4}(\d{1,2})\+?\d?\s?周"
+)
+_POINTS = re.compile(r"(?<![\d/.])(10|[0-9])\s{0,2}(?:/|out of|分之)\s{0,2}10(?!\d|/)|(?:疼痛|痛感|疼)(?:评分|程度)?\s?(10|\d)\s?分")
+_AMOUNT = re.compile(
+    rf"(?<![\w.]){_EN}\s{{0,2}}(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?(?:tablets?|pills?|capsules?|caplets?|tabs\b|tylenols?|paracetamols?|panadols?|ibuprofens?|advils?|aspirins?|sleeping)"
+    rf"|{_N}\s?多?(?:片|粒|颗|枚)"
+)
+_DAYS = {
+    "hour": 1 / 24, "hr": 1 / 24, "小时": 1 / 24, "钟头": 1 / 24, "minute": 1 / 1440,
+    "min": 1 / 1440, "分钟": 1 / 1440, "day": 1, "天": 1, "日": 1, "week": 7, "wk": 7, "周": 7,
+    "星期": 7, "礼拜": 7, "month": 30, "mth": 30, "mo": 30, "月": 30, "个月": 30, "year": 365, "yr": 365,
+    "年": 365,
+}  # fmt: skip
+
+
+def measures(plain: str) -> dict[str, list[Value]]:
+    """Every measure that `plain` (normalised text) states, by name."""
+    found: dict[str, list[Value]] = {}
+    if not any(c.isdigit() or c in _DIGIT or c in "十半" for c in plain) and not re.search(
+        rf"\b(?:{'|'.join(_WORDS)})\b", plain
+    ):
+        return found
+
+    def put(name: str, value: float, match: re.Match[str]) -> None:
+        found.setdefault(name, []).append((value, match.start(), match.end()))
+
+    for value, match in _temperatures(plain):
+        put("temp", value, match)
+    for match in _OXYGEN.finditer(plain):
+        value = float(match[1] or match[2])
+        if 40 <= value <= 100:
+            put("spo2", value, match)
+    for pattern in (_PRESSURE, _PRESSURE_ZH):
+        for match in pattern.finditer(plain):
+            high, low = float(match[1]), float(match[2])
+            if 50 <= high <= 300 and 20 <= low <= 200 and low < high and high > 60:
+                put("sys", high, match)
+                put("dia", low, match)
+    for name, pattern, least, most in (
+        ("sys", _SYSTOLIC, 40, 300),
+        ("dia", _DIASTOLIC, 20, 200),
+        ("pulse", _PULSE, 15, 320),
+        ("breaths", _BREATHS, 2, 120),
+        ("weeks", _WEEKS, 1, 45),
+        ("points", _POINTS, 0, 10),
+    ):
+        for match in pattern.finditer(plain):
+            value = float(next(group for group in match.groups() if group))
+            if least <= value <= most:
+                put(name, value, match)
+    for match in _SUGAR.finditer(plain):
+        value = float(match[1] or match[3])
+        unit = match[2] or match[4]
+        if unit in ("mg", "毫克") or (unit is None and value > 40):
+            value /= 18.0
+        if 0.3 <= value <= 80:
+            put("sugar", value, match)
+    for value, match in _ages(plain):
+        put("age", value, match)
+    for pattern in (_DURATION, _DURATION_ZH):
+        for match in pattern.finditer(plain):
+            put("days", number(match[1]) * _DAYS[match[2]], match)
+    for match in _AMOUNT.finditer(plain):
+        put("pieces", number(match[1] or match[2]), match)
+    return found
+
+
+def number(text: str) -> float:
+    """A number in digits, English words or Chinese numerals: 12, "a few" (3), 三十九, 半 (0.5)."""
+    text = text.strip()
+    if text[0].isdigit():
+        return float(text)
+    if text[0].isascii():
+        return float(_WORDS[text.split()[-1]])
+    if text == "半":
+        return 0.5
+    total, unit = 0.0, 0.0
+    for character in text:
+        if character == "十":
+            total, unit = total + (unit or 1) * 10, 0.0
+        elif character == "百":
+            total, unit = total + (unit or 1) * 100, 0.0
+        elif character == "几":
+            unit = 3.0
+        elif character == "半":
+            unit += 0.5
+        else:
+            unit = unit * 10 + _DIGIT.get(character, 0) if unit else float(_DIGIT.get(character, 0))
+    return total + unit
+
+
+def _temperatures(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
+    for match in _TEMPERATURE.finditer(plain):
+        if match[3]:
+            value = number(match[3]) + (number(match[4]) / (1 if match[4] == "半" else 10) if match[4] else 0)
+        else:
+            value = float(match[1] or match[5]) + (float(match[2]) / 10 if match[2] else 0)
+        if 93 <= value <= 115:  # nobody lives at that many °C
+            value = (value - 32) / 1.8
+        if 25 <= value <= 44:
+            yield value, match
+
+
+def _ages(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
+    for match in _AGE.finditer(plain):
+        if match[1]:
+            yield number(match[1]) * _DAYS[match[2]] / 365, match
+        else:
+            yield float(match[3] or match[4] or match[5]), match
+    for match in _AGE_ZH.finditer(plain):
+        years, months, born, born_unit, small, small_unit, child, child_unit = match.groups()
+        if years:
+            yield number(years), match
+        elif months:
+            yield number(months) / 12, match
+        else:
+            unit = (born_unit or small_unit or child_unit).replace("个", "").replace("多", "")
+            yield number(born or small or child) * _DAYS[unit] / 365, match
