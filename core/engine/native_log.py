@@ -9,10 +9,11 @@ import llama_cpp.llama_cpp as llama
 
 _DEBUG, _ERROR, _CONTINUED = 1, 4, 5
 _LONGEST = 200  # characters of a complaint
+_installed: list[object] = []  # llama.cpp calls it for as long as the process lives
 
 
 class NativeLog:
-    """Install once; the object must live as long as llama.cpp is used."""
+    """Takes llama.cpp's messages from now on."""
 
     def __init__(self) -> None:
         self.on_line: Callable[[str], None] = lambda _: None  # every message, for progress
@@ -20,6 +21,7 @@ class NativeLog:
         self._level = 0
         self._callback = llama.llama_log_callback(self._on_message)
         llama.llama_log_set(self._callback, None)
+        _installed[:] = [self._callback]
 
     def begin(self) -> None:
         """Forget old complaints."""

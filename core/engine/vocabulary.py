@@ -13,6 +13,7 @@ from sparsedoctor.core.engine.protocol import EngineError
 from sparsedoctor.core.engine.templates import Control, Segment, Text
 
 _NORMAL, _BYTE, _UNUSED = 1 << 2, 1 << 5, 1 << 1
+_BLANK = "\u2581"  # how SentencePiece writes a blank
 
 
 class Vocabulary:
@@ -33,7 +34,7 @@ class Vocabulary:
             plain = llama.llama_vocab_get_attr(self._pointer, token) & (_NORMAL | _BYTE | _UNUSED)
             if not plain or llama.llama_vocab_is_eog(self._pointer, token):
                 text = llama.llama_vocab_get_text(self._pointer, token).decode("utf-8", "replace")
-                if text.strip():
+                if text.replace(_BLANK, " ").strip():
                     found[text] = token
         return found
 

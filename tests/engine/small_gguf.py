@@ -31,13 +31,10 @@ def write_small_gguf(
     experts_used: int,
     context: int = 8192,
     extra: dict[str, Any] | None = None,
-    plain_vocabulary: bool = False,
+    tokenizer: dict[str, Any] | None = None,
 ) -> SmallModel:
-    """A float32 model at `path` with the tokenizer of the GGUF file `vocabulary_of`.
-
-    `plain_vocabulary` takes the tokens that mark turns out of it, and the chat template.
-    """
-    reader = gguf.GGUFReader(vocabulary_of)
+    """A float32 model at `path` with the keys of `tokenizer`, else those of `vocabulary_of`."""
+    keys = tokenizer or tokenizer_of(vocabulary_of)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("small random model")
     writer.add_context_length(context)
@@ -52,23 +49,12 @@ def write_small_gguf(
     if experts:
         writer.add_expert_count(experts)
         writer.add_expert_used_count(experts_used)
-    for name, value in (extra or {}).items():
+    for name, value in ((extra or {}) | keys).items():
         if isinstance(value, list):
             writer.add_array(name, value)
         else:
             writer.add_key_value(name, value, _kind(value))
-    for key in reader.fields.values():
-        if key.name.startswith("tokenizer."):
-            if plain_vocabulary and key.name == "tokenizer.chat_template":
-                continue
-            if plain_vocabulary and key.name == "tokenizer.ggml.tokens":
-                words = [word.replace("<|im_", "<|xx_") for word in key.contents()]
-                writer.add_array(key.name, words)
-            elif key.types[0] == gguf.GGUFValueType.ARRAY:
-                writer.add_array(key.name, key.contents())
-            else:
-                writer.add_key_value(key.name, key.contents(), key.types[0])
-    vocabulary = len(reader.fields["tokenizer.ggml.tokens"].contents())
+    vocabulary = len(keys["tokenizer.ggml.tokens"])
     model = SmallModel(path, experts, experts_used, _random_weights(vocabulary, experts))
     for name, weight in model.weights.items():
         writer.add_tensor(name, weight)
@@ -77,6 +63,12 @@ def write_small_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return model
+
+
+def tokenizer_of(path: Path) -> dict[str, Any]:
+    """The `tokenizer.*` keys of a GGUF file."""
+    fields = gguf.GGUFReader(path).fields.values()
+    return {key.name: key.contents() for key in fields if key.name.startswith("tokenizer.")}
 
 
 def _random_weights(vocabulary: int, experts: int) -> dict[str, NDArray[np.float32]]:
@@ -112,6 +104,8 @@ def _random_weights(vocabulary: int, experts: int) -> dict[str, NDArray[np.float
 
 
 def _kind(value: Any) -> gguf.GGUFValueType:
+    if isinstance(value, bool):
+        return gguf.GGUFValueType.BOOL
     if isinstance(value, str):
         return gguf.GGUFValueType.STRING
     return gguf.GGUFValueType.FLOAT32 if isinstance(value, float) else gguf.GGUFValueType.UINT32

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from engine.small_gguf import SmallModel, write_small_gguf
+from engine.small_gguf import SmallModel, tokenizer_of, write_small_gguf
 
 from sparsedoctor.core.engine import process
 from sparsedoctor.core.engine.child import ChildEngine
@@ -217,7 +217,11 @@ def test_a_model_without_chat_template_is_asked_in_plain_words(
     tmp_path: Path, smollm2_gguf: Path
 ) -> None:
     path = tmp_path / "base.gguf"
-    write_small_gguf(path, smollm2_gguf, experts=0, experts_used=0, plain_vocabulary=True)
+    keys = tokenizer_of(smollm2_gguf)
+    del keys["tokenizer.chat_template"]
+    words = [word.replace("<|im_", "<|xx_") for word in keys["tokenizer.ggml.tokens"]]
+    keys["tokenizer.ggml.tokens"] = words
+    write_small_gguf(path, smollm2_gguf, experts=0, experts_used=0, tokenizer=keys)
     engine = ChildEngine(path, EngineSettings(context=512, threads=1))
     events = list(engine.generate(QUESTION, SHORT))
     engine.close()
