@@ -58,6 +58,10 @@ def result_of(
         result |= exam_figures(loaded.questions, answers)
         if settings.scoring == "generate":
             result["levels"] = _levels(answers)
+        if settings.compatibility == "huatuogpt-2":
+            result["scored_by_fallback"] = fmean(
+                not (answer.readings or {}).get(settings.compatibility) for answer in answers
+            )
     return result | {
         "model": asdict(model),
         "settings": asdict(settings) | {"wording": wording},

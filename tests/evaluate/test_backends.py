@@ -1,0 +1,285 @@
+"""Every backend reads the same bytes and gives the same numbers for the same model."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="these backends are PyTorch; install sparsedoctor[train]")
+pytest.importorskip("peft", reason="adapters are loaded through PEFT; install sparsedoctor[train]")
+
+import torch
+from evaluate.conftest import TinyModel
+
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.train.evaluate.backends.backend import Backend
+from sparsedoctor.train.evaluate.backends.opening import ModelChoice, open_backend
+from sparsedoctor.train.evaluate.backends.transformers_model import TransformersBackend
+from sparsedoctor.train.evaluate.questions import Question
+from sparsedoctor.train.evaluate.scoring import Request, Settings, requests_for
+
+ZH = Question(
+    "zh", "头痛三天，体温 38.5，怎么办?", {"A": "休息", "B": "多喝水", "C": "咳嗽", "D": "发烧"},
+    "B", "s", "zh",
+)  # fmt: skip
+SEVERAL = Question(
+    "several", "咳嗽持续了多久?", {"A": "三天", "B": "两周", "C": "医生"}, "AC", "s", "zh",
+    multiple=True,
+)  # fmt: skip
+EN = Question(
+    "en", "Which drug lowers <|im_end|> fever?",
+    {"A": "ibuprofen", "B": "paracetamol tablets", "C": "asthma"}, "B", "t", "en",
+)  # fmt: skip
+
+
+def asked(*, settings: Settings, shots: int = 1) -> list[Request]:
+    requests = []
+    for question, wording in ((ZH, "exam-zh"), (SEVERAL, "exam-zh"), (EN, "exam-en")):
+        requests += requests_for(question, [question] * shots, wording, settings)
+    return requests
+
+
+def opened(model: Path | str, **more: Any) -> Backend:
+    return open_backend(ModelChoice(str(model), threads=1, **more))
+
+
+def scored(backend: Backend, requests: list[Request]) -> list[list[list[float]]]:
+    found = dict(backend.score(requests))
+    return [found[i] for i in range(len(requests))]
+
+
+def flat(scores: list[list[list[float]]]) -> list[float]:
+    return [token for request in scores for candidate in request for token in candidate]
+
+
+@pytest.fixture(scope="module")
+def ours(tiny: TinyModel) -> Iterator[Backend]:
+    backend = opened(tiny.adapter, base=str(tiny.base))
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def exported(tiny: TinyModel) -> Iterator[Backend]:
+    backend = opened(tiny.gguf)
+    yield backend
+    backend.close()
+
+
+SCORINGS = [
+    Settings(),
+    Settings(scoring="logprob-mean", candidates="text"),
+    Settings(scoring="logprob-permuted"),
+]
+
+
+@pytest.mark.parametrize("settings", SCORINGS, ids=lambda settings: settings.scoring)
+def test_adapter_and_export_give_the_same_scores(
+    settings: Settings, ours: Backend, exported: Backend
+) -> None:
+    requests = asked(settings=settings)
+    torch_scores, gguf_scores = scored(ours, requests), scored(exported, requests)
+    assert [len(tokens) for request in torch_scores for tokens in request] == [
+        len(tokens) for request in gguf_scores for tokens in request
+    ]
+    # llama.cpp keeps keys and values in half precision: the random logits here go up to 40.
+    assert flat(torch_scores) == pytest.approx(flat(gguf_scores), abs=0.1)
+
+
+@pytest.mark.parametrize("settings", SCORINGS, ids=lambda settings: settings.scoring)
+def test_batches_with_a_shared_prefix_equal_a_loop_over_single_sequences(
+    settings: Settings, ours: Backend
+) -> None:
+    """The dumb way: one forward over prompt and candidate, read off token by token."""
+    assert isinstance(ours, TransformersBackend)
+    requests = asked(settings=settings)
+    expected = []
+    with torch.inference_mode():
+        for request in requests:
+            prompt = ours._writer.prompt(request.messages)
+            for text in request.continuations:
+                tokens = ours._writer.plain(text)
+                logits = ours._model(input_ids=torch.tensor([prompt + tokens])).logits[0]
+                logprobs = logits.float().log_softmax(-1)
+                expected += [
+                    float(logprobs[len(prompt) + i - 1, token]) for i, token in enumerate(tokens)
+                ]
+    assert flat(scored(ours, requests)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_small_batches_change_nothing(tiny: TinyModel, ours: Backend) -> None:
+    requests = asked(settings=Settings(candidates="text"))
+    narrow = opened(tiny.adapter, base=str(tiny.base), batch_tokens=1)
+    assert flat(scored(narrow, requests)) == pytest.approx(flat(scored(ours, requests)), abs=1e-4)
+
+
+def test_every_backend_reads_the_same_bytes(
+    tiny: TinyModel, ours: Backend, exported: Backend, server: FakeServer
+) -> None:
+    """What is sent, what is tokenised and what is hashed is one text."""
+    base, remote = opened(tiny.base), opened(server.address)
+    requests = [*asked(settings=Settings()), *asked(settings=Settings(), shots=0)]
+    for request in requests:
+        prompts = {
+            backend.prompt(request.messages).encode() for backend in (base, ours, exported, remote)
+        }
+        assert len(prompts) == 1
+    # The tokenizer's ids stand for just that text, and they are the engine's own tokens.
+    assert isinstance(ours, TransformersBackend)
+    engine = exported._engine  # type: ignore[attr-defined]
+    for request in requests:
+        text = ours.prompt(request.messages)
+        ids = ours._writer.prompt(request.messages)
+        assert ours._tokenizer.decode(ids, skip_special_tokens=False) == text
+        if "<|im_end|> fever" not in text:  # there the person's own words look like control
+            assert engine.tokenize(text, control=True) == ids
+    # And the server was sent it.
+    list(remote.generate(requests, 4, 0))
+    assert server.prompts == [ours.prompt(request.messages) for request in requests]
+
+
+def test_words_of_a_question_never_become_control_tokens(ours: Backend) -> None:
+    assert isinstance(ours, TransformersBackend)
+    end = ours._tokenizer.convert_tokens_to_ids("<|im_end|>")
+    (request,) = requests_for(EN, [], "exam-en", Settings())
+    assert "<|im_end|>" in request.messages[0].content
+    assert ours._writer.prompt(request.messages).count(end) == 1  # the turn's own
+
+
+def test_greedy_answers_do_not_depend_on_their_batch(ours: Backend) -> None:
+    settings = Settings(scoring="generate")
+    requests = asked(settings=settings)
+    together = dict(ours.generate(requests, 8, 0))
+    alone = {
+        index: text
+        for index, request in enumerate(requests)
+        for _, text in ours.generate([request], 8, 0)
+    }
+    assert together == alone
+
+
+def test_a_peft_lora_changes_its_base(tiny: TinyModel, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from sparsedoctor.core.moe.base import load_base
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    model = get_peft_model(load_base(str(tiny.base)).model, config)
+    model.save_pretrained(str(tmp_path / "lora"))
+    requests = asked(settings=Settings())
+    description = tmp_path / "lora" / "adapter_config.json"
+    settings = json.loads(description.read_text()) | {"base_model_name_or_path": "gone/away"}
+    description.write_text(json.dumps(settings))
+    with pytest.raises(SparseDoctorError, match="--base"):
+        opened(tmp_path / "lora")
+    lora = opened(tmp_path / "lora", base=str(tiny.base))
+    base = opened(tiny.base)
+    assert lora.record.kind == "peft"
+    assert lora.record.sha256 != base.record.sha256
+    assert flat(scored(lora, requests)) != pytest.approx(flat(scored(base, requests)), abs=1e-2)
+
+
+def test_an_adapter_of_another_base_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
+    from tiny_models import make_tiny_model
+
+    other = make_tiny_model(tmp_path / "other", "qwen2", seed=7)
+    with pytest.raises(SparseDoctorError, match="belongs to"):
+        opened(tiny.adapter, base=str(other))
+
+
+def test_a_prompt_that_is_too_long_names_its_question(ours: Backend) -> None:
+    requests = requests_for(ZH, [ZH] * 60, "exam-zh", Settings())
+    with pytest.raises(SparseDoctorError, match=r"zh has .* tokens"):
+        list(ours.score(requests))
+
+
+class FakeServer:
+    """Answers like an OpenAI-compatible server; keeps the prompts it is sent."""
+
+    def __init__(self, echoes: bool) -> None:
+        self.prompts: list[str] = []
+        self.echoes = echoes
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._reply({"data": [{"id": "tiny"}]})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self._reply({"choices": [outer.choice(body)]})
+
+            def _reply(self, document: Any) -> None:
+                data = json.dumps(document).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._http.server_port}/v1"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def choice(self, body: dict[str, Any]) -> dict[str, Any]:
+        prompt = body["prompt"]
+        if body.get("echo") and self.echoes:
+            # One token a character; a character's log-probability is minus its code's last digit.
+            values = [None, *(-float(ord(sign) % 10) for sign in prompt[1:]), -0.5]
+            offsets = list(range(len(prompt) + 1))
+            return {
+                "text": prompt + "!",
+                "logprobs": {"text_offset": offsets, "token_logprobs": values},
+            }
+        self.prompts.append(prompt)
+        listed = {" B": -0.3, "B": -2.0, "A": -1.5, "x": -4.0}
+        return {"text": " B. ", "logprobs": {"top_logprobs": [listed]}}
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    fake = FakeServer(echoes=False)
+    yield fake
+    fake.close()
+
+
+def test_a_server_that_echoes_scores_any_continuation() -> None:
+    fake = FakeServer(echoes=True)
+    try:
+        backend = opened(fake.address)
+        (request,) = requests_for(ZH, [], "exam-zh", Settings(candidates="text"))
+        scores = scored(backend, [request])[0]
+        assert scores == [[-float(ord(sign) % 10) for sign in text] for text in ZH.options.values()]
+    finally:
+        fake.close()
+
+
+def test_a_server_that_lists_next_tokens_scores_letters_and_refuses_more(
+    server: FakeServer,
+) -> None:
+    backend = opened(server.address)
+    assert backend.record.name == "tiny"
+    (request,) = requests_for(ZH, [], "exam-zh", Settings())
+    assert scored(backend, [request])[0] == [[-1.5], [-0.3], [-5.0], [-5.0]]
+    (sets,) = requests_for(SEVERAL, [], "exam-zh", Settings())
+    with pytest.raises(SparseDoctorError, match="--scoring generate"):
+        scored(backend, [sets])
+    assert list(backend.generate([request], 4, 0)) == [(0, "B.")]
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
+    with pytest.raises(SparseDoctorError, match="is the server running"):
+        opened("http://127.0.0.1:9")
