@@ -36,18 +36,29 @@ class Material:
         return sum(example.learned for example in self.encoded.examples)
 
 
-def read_material(settings: DataSettings, tokenizer: Any, seed: int) -> Material:
-    """Read, split, draw and encode. Raises SparseDoctorError naming file and line, or when
-    nothing is left to train on."""
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What was read, before any tokenizer is needed."""
+
+    training: list[Example]
+    held_out: list[Example]
+
+
+def choose_examples(settings: DataSettings, seed: int) -> Examples:
+    """Read, split and draw. Raises SparseDoctorError naming file and line."""
     training = _read(settings.data, settings.format)
     if settings.held_out:
         held_out = _read(settings.held_out, settings.format)
     else:
         training, held_out = split_by_topic(training, settings.held_out_fraction, seed)
     training = draw(training, settings.limit, seed)
-    held_out = draw(held_out, settings.held_out_limit, seed)
+    return Examples(training, draw(held_out, settings.held_out_limit, seed))
+
+
+def encode_material(examples: Examples, settings: DataSettings, tokenizer: Any) -> Material:
+    """Tokens, and rows of them. Raises SparseDoctorError when nothing fits."""
     template = template_for(tokenizer)
-    encoded = encode_all(training, tokenizer, settings.max_tokens, template)
+    encoded = encode_all(examples.training, tokenizer, settings.max_tokens, template)
     if not encoded.examples:
         raise SparseDoctorError(
             f"no example fits in {settings.max_tokens} tokens; raise max_tokens"
@@ -55,7 +66,7 @@ def read_material(settings: DataSettings, tokenizer: Any, seed: int) -> Material
     rows: Sequence[Encoded | Packed] = encoded.examples
     if settings.pack:
         rows = pack(encoded.examples, settings.max_tokens)
-    measured = encode_all(held_out, tokenizer, settings.max_tokens, template).examples
+    measured = encode_all(examples.held_out, tokenizer, settings.max_tokens, template).examples
     return Material(rows, measured, encoded)
 
 

@@ -26,7 +26,7 @@ from sparsedoctor.core.moe.supervision import RoutingSupervisor
 from sparsedoctor.train.checkpoints import check_disk_space, last_checkpoint, remove_incomplete
 from sparsedoctor.train.data.batches import collate
 from sparsedoctor.train.interrupt import StopOnSignal
-from sparsedoctor.train.material import Material, read_material
+from sparsedoctor.train.material import Material, choose_examples, encode_material
 from sparsedoctor.train.processes import gather, process_count, total
 from sparsedoctor.train.progress import (
     HEALTH_FILE,
@@ -110,8 +110,14 @@ def prepare(settings: Settings, output: Path) -> Loaded:
     if run.device == "cuda" and not cuda:
         raise SparseDoctorError("device is cuda, and this machine has no CUDA; use device cpu")
     half = run.precision == "bfloat16" or (run.precision == "auto" and cuda)
-    base = load_base(run.base, torch.bfloat16 if half else torch.float32, four_bit=run.four_bit)
-    material = read_material(settings.data, base.tokenizer, run.seed)
+    examples = choose_examples(settings.data, run.seed)  # first: wrong data show at once
+    base = load_base(
+        run.base,
+        torch.bfloat16 if half else torch.float32,
+        four_bit=run.four_bit,
+        attention=_attention(run, slow_sdpa=half and not cuda),
+    )
+    material = encode_material(examples, settings.data, base.tokenizer)
     queue = settings.supervision.queue_length if settings.supervision.contrastive else None
     model = attach_experts(base.model, settings.experts, queue)
     layers = expert_layers(model)
@@ -236,6 +242,12 @@ def _make_room(output: Path, model: Any, run: RunSettings) -> None:
     check_disk_space(output, (run.keep + 2) * one)
 
 
+def _attention(run: RunSettings, *, slow_sdpa: bool) -> str | None:
+    if run.attention != "auto":
+        return run.attention
+    return "eager" if slow_sdpa else None
+
+
 def _tensorboard() -> bool:
     with contextlib.suppress(ImportError):
         import tensorboard  # noqa: F401
@@ -249,6 +261,7 @@ def _quieten() -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="Could not find a config file")
 
 
 def trainable(model: Any) -> tuple[int, int]:

@@ -85,6 +85,8 @@ class RunSettings:
     """Type of the base's weights and of the arithmetic; auto: bfloat16 on CUDA, else float32."""
     four_bit: bool = False
     """Keep the base in 4 bits (CUDA and bitsandbytes only)."""
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
+    """Attention kernel; auto: eager for bfloat16 on a CPU, where sdpa's backward pass is slow."""
     gradient_checkpointing: bool = False
     """Compute activations again instead of keeping them: less memory, a third more time."""
     freeze_router: bool = False

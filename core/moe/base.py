@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,19 @@ class Base:
     sha256: str
 
 
-def load_base(name: str, dtype: torch.dtype = torch.float32, *, four_bit: bool = False) -> Base:
+def load_base(
+    name: str,
+    dtype: torch.dtype = torch.float32,
+    *,
+    four_bit: bool = False,
+    attention: str | None = None,
+) -> Base:
     """Load what `name` stands for: "smollm2", a GGUF file or a Hugging Face folder.
 
     Weights of a GGUF file are dequantised to `dtype`. `four_bit` keeps a folder's linear
-    weights in 4-bit NF4 (bitsandbytes, CUDA only). Raises SparseDoctorError when it cannot be read.
+    weights in 4-bit NF4 (bitsandbytes, CUDA only). `attention` names transformers'
+    implementation ("eager", "sdpa"); None is its default. Raises SparseDoctorError when the
+    base cannot be read.
     """
     path = find_base(name)
     if four_bit and not torch.cuda.is_available():
@@ -38,6 +48,8 @@ def load_base(name: str, dtype: torch.dtype = torch.float32, *, four_bit: bool =
             "leave four_bit out"
         )
     options: dict[str, Any] = {"dtype": dtype}
+    if attention:
+        options["attn_implementation"] = attention
     folder, source = path, {}
     if path.is_file():
         folder, source = path.parent, {"gguf_file": path.name}
@@ -49,8 +61,9 @@ def load_base(name: str, dtype: torch.dtype = torch.float32, *, four_bit: bool =
         )
     transformers_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
-        model = AutoModelForCausalLM.from_pretrained(str(folder), **source, **options)
+        with redirect_stderr(io.StringIO()):  # the bars of dequantising a GGUF file
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
+            model = AutoModelForCausalLM.from_pretrained(str(folder), **source, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise SparseDoctorError(f"{path} cannot be read as a base model: {reason}") from error
