@@ -6,6 +6,7 @@ from sparsedoctor.app.consultation.history.notices import HistoryNotice, Trouble
 from sparsedoctor.app.consultation.history.opening import PassphraseNeeded
 from sparsedoctor.app.consultation.history.private_file import write_private
 from sparsedoctor.app.consultation.history.records import Conversation, Match, Message
+from sparsedoctor.app.consultation.history.summary_fields import summary_fields
 
 __all__ = [
     "Conversation",
@@ -16,5 +17,6 @@ __all__ = [
     "PassphraseNeeded",
     "Trouble",
     "WrongPassphrase",
+    "summary_fields",
     "write_private",
 ]

@@ -8,13 +8,11 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from sparsedoctor.app.consultation.history.records import Conversation, Message
+from sparsedoctor.app.consultation.summary.fields import each_text
 from sparsedoctor.app.consultation.summary.identifiers import remove_identifiers
+from sparsedoctor.app.consultation.summary.markdown import escaped, quoted
+from sparsedoctor.app.consultation.summary.wording import DISCLAIMER
 
-DISCLAIMER = {
-    "en": "SparseDoctor is a language model and not a doctor. What it says can be wrong. In an "
-    "emergency call your local emergency number.",
-    "zh": "SparseDoctor 是语言模型，不是医生，所说内容可能有误。紧急情况请立即拨打当地急救电话。",
-}
 _WHO = {
     "en": {"user": "You", "assistant": "SparseDoctor"},
     "zh": {"user": "您", "assistant": "SparseDoctor"},
@@ -45,12 +43,12 @@ def transcript(
         }
         return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
     language = "zh" if conversation.language == "zh" else "en"
-    parts = [f"# {clean(conversation.title)}", f"> {DISCLAIMER[language]}"]
+    parts = [f"# {escaped(clean(conversation.title))}", f"*{DISCLAIMER[language]}*"]
     for message in messages:
         status = _STATUS[language].get(message.status)
         state = f" ({status})" if status else ""
         head = f"## {_WHO[language][message.role]} · {message.created[:16].replace('T', ' ')} UTC"
-        parts += [head + state, clean(message.text)]
+        parts += [head + state, quoted(clean(message.text))]
         if making := ", ".join(f"{name} {value}" for name, value in message.generation.items()):
             parts.append(f"*{making}*")
     if conversation.model:
@@ -63,14 +61,3 @@ def _cleaned(record: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str
     return {
         name: each_text(value, clean) if name in _FREE else value for name, value in record.items()
     }
-
-
-def each_text(value: Any, change: Callable[[str], str]) -> Any:
-    """`value`, as read from JSON, with `change` applied to every text in it but the names."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {name: each_text(one, change) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [each_text(one, change) for one in value]
-    return value

@@ -18,7 +18,7 @@ Span = tuple[int, int]  # first token, token after the last
 # May stand between two words of a phrase without changing it.
 _LITTLE_WORDS = frozenset(
     ["my", "his", "her", "their", "our", "your", "the", "a", "an", "very", "so", "really", "just", "quite", "pretty", "too", "such", "this", "that", "is", "are", "was", "were", "be", "being", "has", "have", "had", "got", "getting", "gone", "these", "those", "its", "completely", "suddenly", "all", "always", "also", "kinda", "bit", "still", "been", "is", "are", "was", "were", "be", "being", "has", "have", "had", "got", "getting", "gone"]
-) | frozenset("的得地了着很太都也还就又点些有好特别非常直老总已经我他她你它这那在")
+) | frozenset("的得地了着很太都也还就又点些有好特别非常直老总已经我他她它这那在")
 _MOST_PASSED_OVER = 3
 
 
@@ -53,22 +53,25 @@ class Lexicon:
         found: dict[str, list[Span]] = {}
         keys, count, tree = text.keys, len(text), self._tree
         for start, key in enumerate(keys):
-            node = tree.get(key)
-            if node is None:
+            if key not in tree:
                 continue
-            paths = [(node, start + 1, 0)]
+            paths = [(tree, start, 0)]  # node, next token, little words passed over
             while paths:
                 node, at, passed = paths.pop()
-                for concept in node.get("", ()):
-                    spans = found.setdefault(concept, [])
-                    if not spans or spans[-1] != (start, at):
-                        spans.append((start, at))
-                if at >= count or len(node) == ("" in node):
-                    continue
                 deeper = node.get(keys[at])
                 if deeper is not None:
-                    paths.append((deeper, at + 1, passed))
-                if passed < _MOST_PASSED_OVER and keys[at] in _LITTLE_WORDS:
+                    for concept in deeper.get("", ()):
+                        spans = found.setdefault(concept, [])
+                        if not spans or spans[-1] != (start, at + 1):
+                            spans.append((start, at + 1))
+                    if at + 1 < count and len(deeper) > ("" in deeper):
+                        paths.append((deeper, at + 1, passed))
+                if (
+                    at > start
+                    and passed < _MOST_PASSED_OVER
+                    and at + 1 < count
+                    and keys[at] in _LITTLE_WORDS
+                ):
                     paths.append((node, at + 1, passed + 1))
         return found
 

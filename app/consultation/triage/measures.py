@@ -19,7 +19,7 @@ _WORDS = {
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
     )
 } | {"a": 1, "an": 1, "couple": 2, "few": 3, "several": 4, "thirty": 30, "forty": 40, "twenty": 20}
-_EN = r"(\d{1,4}(?:\.\d{1,2})?|a couple|couple|a few|few|several|an?|" + "|".join(_WORDS) + ")"
+_EN = r"(\d{1,4}(?:\.\d{1,2})?|(?:a couple|a few|" + "|".join(_WORDS) + r")\b)"
 
 _TEMPERATURE = re.compile(
     r"(?:(?<![\d.])(\d{2,3}(?:\.\d)?)\s{0,2}(?:°\s{0,2}[cf]?|度(\d)?|degrees?\s?[cf]?\w{0,12}|deg\b|摄氏度|华氏度|[cf]\b))"
@@ -37,8 +37,9 @@ _SYSTOLIC = re.compile(
 )
 _DIASTOLIC = re.compile(r"(?:低压|舒张压|diastolic\w{0,3}|\bdbp|bottom number)[^\d\n。;；,，]{0,10}?(\d{2,3})(?!\d)")
 _PULSE = re.compile(
-    r"(?:heart ?rate|pulse|\bhr|心率|脉搏|心跳)[^\d\n。;；/]{0,22}?(\d{2,3})(?![\d/%])"
+    r"(?:heart ?rate|heart(?:\s?is|'s|s)?\s(?:going|beating|at|doing|racing)|pulse|\bhr|心率|脉搏|心跳)[^\d\n。;；/]{0,22}?(\d{2,3})(?![\d/%])"
     r"|(?<!\d)(\d{2,3})\s{0,2}(?:bpm|beats)"
+    r"|(?:心率|脉搏|心跳)[^\d\n。;；]{0,8}?(一百[零一二三四五六七八九]?[一二三四五六七八九十]{0,2}|二百)"
 )
 _BREATHS = re.compile(
     r"(?:respiratory rate|respirations?|resp rate|breathing rate|\brr\b|呼吸频率|呼吸)[^\d\n。;；/]{0,18}?(\d{2,3})(?![\d/%])"
@@ -62,6 +63,7 @@ _DURATION = re.compile(rf"(?<![\w.]){_EN}\s{{0,2}}-?(minute|min|hour|hr|day|week
 _DURATION_ZH = re.compile(rf"{_N}\s?多?个?多?(分钟|小时|钟头|天|日|星期|礼拜|周|月|年)(?!大|龄)")
 _WEEKS = re.compile(
     r"(?<!\d)(\d{1,2})\s{0,2}-?w(?:ee)?ks?(?:\s{0,2}\+?\d)?\s{0,2}(?:pregnan|along|gestation|preggo)"
+    r"|\b(?:i'?m|i am|at)\s(\d{1,2})\s?w(?:ee)?ks?\b(?!\s(?:old|into|post|after|out|ago|in\b|of))"
     r"|(?:pregnan\w{0,3}|gestation)[^\d\n。.]{0,14}(\d{1,2})\s{0,2}w(?:ee)?ks?|怀?孕[^\d\n。]{0,4}(\d{1,2})\+?\d?\s?周"
 )
 _POINTS = re.compile(r"(?<![\d/.])(10|[0-9])\s{0,2}(?:/|out of|分之)\s{0,2}10(?!\d|/)|(?:疼痛|痛感|疼)(?:评分|程度)?\s?(10|\d)\s?分")
@@ -109,7 +111,7 @@ def measures(plain: str) -> dict[str, list[Value]]:
         ("points", _POINTS, 0, 10),
     ):
         for match in pattern.finditer(plain):
-            value = float(next(group for group in match.groups() if group))
+            value = number(next(group for group in match.groups() if group))
             if least <= value <= most:
                 put(name, value, match)
     for match in _SUGAR.finditer(plain):
@@ -138,6 +140,8 @@ def number(text: str) -> float:
         return float(_WORDS[text.split()[-1]])
     if text == "半":
         return 0.5
+    if len(text) > 1 and text[-2] == "百" and text[-1] in _DIGIT:  # "一百八" is 180
+        text += "十"
     total, unit = 0.0, 0.0
     for character in text:
         if character == "十":

@@ -156,7 +156,7 @@ def _sentences(text: Text, cues: _Cues, result: Scopes) -> None:
     for name in ("frame", "fiction"):
         for start, end in cues.of(name):
             framed.update(range(max(0, start - (2 if name == "fiction" else 0)), end))
-    for name in ("ask", "suppose", "past", "ongoing", "fiction", "someone"):
+    for name in ("ask", "suppose", "fiction", "someone"):
         for start, _ in cues.of(name):
             marks.setdefault(text.sentence[start], set()).add(name)
     quoted = _quoted(text)
@@ -164,18 +164,16 @@ def _sentences(text: Text, cues: _Cues, result: Scopes) -> None:
         for start, end in cues.found.get(name, ()):
             if not framed.intersection(range(start, end)) and not quoted[start]:
                 marks.setdefault(text.sentence[start], set()).add(name)
-    told = False  # a story goes on over the next sentences until somebody real is named
+    told = False  # a story goes on over the next sentences until somebody real speaks
     unreal_sentences = set()
     for sentence in range((text.sentence[-1] if len(text) else 0) + 1):
         found = marks.get(sentence, set())
         person = "person" in found
         told = ("fiction" in found or told) and "me" not in found
         asked = "ask" in found and not person
-        if asked:
-            result.general = True
-        supposed = "suppose" in found or ("ask" in found and "someone" in found and not person)
-        past = "past" in found and "ongoing" not in found
-        if told or asked or supposed or past:
+        result.general = result.general or asked
+        someone = "ask" in found and "someone" in found and not person
+        if told or asked or someone or "suppose" in found:
             unreal_sentences.add(sentence)
         if "fiction" in found:
             for token, inside in enumerate(quoted):
@@ -185,6 +183,24 @@ def _sentences(text: Text, cues: _Cues, result: Scopes) -> None:
         for token, sentence in enumerate(text.sentence):
             if sentence in unreal_sentences:
                 result.unreal[token] = 1
+    _past(text, cues, result.unreal)
+
+
+def _past(text: Text, cues: _Cues, unreal: bytearray) -> None:
+    """The clause of a cue of the distant past, unless something of it goes on ("since last year")."""
+    ongoing = {start for start, _ in cues.of("ongoing")}
+    for start, end in cues.of("past"):
+        first, last = start, end
+        while first > 0 and _same_clause(text, first - 1, start):
+            first -= 1
+        while last < len(text) and _same_clause(text, last, start):
+            last += 1
+        if not ongoing.intersection(range(first, last)):
+            unreal[first:last] = b"\x01" * (last - first)
+
+
+def _same_clause(text: Text, token: int, other: int) -> bool:
+    return text.sentence[token] == text.sentence[other] and not text.is_comma(token)
 
 
 def _quoted(text: Text) -> bytearray:

@@ -1,0 +1,98 @@
+"""From a conversation of the history to the fields of a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sparsedoctor.app.consultation.history.records import Conversation, Message
+from sparsedoctor.app.consultation.summary.fields import (
+    FiredRule,
+    SummaryFields,
+    SummaryLanguage,
+    SummaryTurn,
+)
+
+
+def summary_fields(
+    conversation: Conversation,
+    messages: Sequence[Message],
+    *,
+    created: str,
+    versions: Mapping[str, str],
+    prompt_sha256: str = "",
+    questions: Sequence[str] = (),
+    remarks: Sequence[str] = (),
+) -> SummaryFields:
+    """What the history knows, ready for `summarise`. `created` is UTC, ISO 8601.
+
+    A message's `assessment` is read as `dataclasses.asdict` of `Assessment` gives it. Of several
+    answers to one question the last counts; the settings are those of the last answer.
+    """
+    turns: list[SummaryTurn] = []
+    generation: dict[str, Any] = {}
+    numbers: Mapping[str, Any] = {}
+    for message in messages:
+        if message.role == "user":
+            turns.append(_turn(message))
+            numbers = _mapping(message.assessment.get("numbers")) or numbers
+        elif turns:
+            turns[-1] = replace(turns[-1], answer=message.text or turns[-1].answer)
+            generation = dict(message.generation) or generation
+    language: SummaryLanguage = "zh" if conversation.language == "zh" else "en"
+    return SummaryFields(
+        turns=tuple(turns),
+        language=language,
+        intake=conversation.intake,
+        created=created,
+        emergency=_texts(numbers.get("emergency")),
+        crisis_lines=_texts(numbers.get("crisis")),
+        questions=tuple(questions),
+        remarks=tuple(remarks),
+        model=conversation.model,
+        model_sha256=conversation.model_sha256,
+        prompt_sha256=prompt_sha256,
+        settings=_flat(generation),
+        versions=versions,
+    )
+
+
+def _turn(message: Message) -> SummaryTurn:
+    assessment = message.assessment
+    findings = assessment.get("findings")
+    return SummaryTurn(
+        words=message.text,
+        urgency=str(assessment.get("urgency") or "unclear"),
+        crisis=bool(assessment.get("crisis")),
+        general=bool(assessment.get("general")),
+        rules=tuple(
+            _rule(finding) for finding in (findings if isinstance(findings, (list, tuple)) else ())
+        ),
+        said=message.created,
+    )
+
+
+def _rule(finding: object) -> FiredRule:
+    values = _mapping(finding)
+    names = ("rule", "urgency", "words", "advice", "why", "source")
+    return FiredRule(**{name: str(values.get(name) or "") for name in names})
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else ()
+
+
+def _flat(generation: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings one level deep: {"seed": 7, "sampling": {"top_p": 0.9}} names seed and top_p."""
+    flat: dict[str, Any] = {}
+    for name, value in generation.items():
+        if isinstance(value, Mapping):
+            flat.update(value)
+        else:
+            flat[name] = value
+    return flat
