@@ -16,11 +16,14 @@ from sparsedoctor.app.consultation.summary.soap import Summary, made_with
 from sparsedoctor.app.consultation.summary.wording import DISCLAIMER, SummaryWording, wording
 
 # What fits on the page together, in columns: a Chinese character is two wide.
-_OWN_WORDS = 900
-_ANSWER = 900
-_LINE = 130  # one entry of a list
-_ENTRIES = 5
-_LINES = 7  # of a quotation
+_OWN_WORDS = 800
+_ANSWER = 800
+_LINE = 105  # one entry of a list
+_QUOTED = 60  # words quoted inside an entry
+_ENTRIES = 4
+_MEASURED = 8
+_QUESTIONS = 8
+_LINES = 8  # of a quotation
 
 
 def as_html(summary: Summary) -> str:
@@ -30,13 +33,11 @@ def as_html(summary: Summary) -> str:
         _heading(words.subjective),
         *_own_words(summary, words),
         _paragraph(
-            "; ".join(
-                f"{label}{words.colon}{_short(value, words)}" for label, value in summary.about
-            )
+            "; ".join(f"{label}{words.colon}{_short(value)}" for label, value in summary.about)
             or f"{words.about}{words.colon}{words.not_told}"
         ),
         _heading(words.objective),
-        _list((_measured(one, words) for one in summary.measured), words)
+        _list((_measured(one, words) for one in summary.measured), words, _MEASURED)
         or _paragraph(words.nothing_measured),
         _heading(words.assessment),
         _paragraph(words.suggestion_note),
@@ -61,19 +62,18 @@ def as_html(summary: Summary) -> str:
         _list(
             (
                 f"{rule.rule} ({words.urgency.get(rule.urgency, rule.urgency)})"
-                + (f"{words.colon}“{rule.words}”" if rule.words else "")
+                + (f"{words.colon}“{_short(rule.words, _QUOTED)}”" if rule.words else "")
                 for rule in summary.rules
             ),
             words,
         )
         or _paragraph(words.no_rules),
         _heading(words.questions),
-        _list(summary.questions, words),
+        _list(summary.questions, words, _QUESTIONS),
         _heading(words.made_with),
         '<p class="made">'
-        + "<br>".join(
-            html.escape(f"{label}{words.colon}{_short(value, words)}")
-            for label, value in made_with(summary)
+        + html.escape(
+            "; ".join(f"{label}{words.colon}{_short(value)}" for label, value in made_with(summary))
         )
         + "</p>",
     ]
@@ -105,7 +105,7 @@ def _quotation(text: str, room: int, words: SummaryWording) -> str:
     return f"<blockquote>{html.escape(short + note)}</blockquote>"
 
 
-def _short(text: str, words: SummaryWording, room: int = _LINE) -> str:
+def _short(text: str, room: int = _LINE) -> str:
     line = " ".join(text.split())
     short = _cut(line, room)
     return line if short == line else f"{short} …"
@@ -128,13 +128,13 @@ def _columns(text: str) -> int:
 def _measured(measurement: Measurement, words: SummaryWording) -> str:
     unit = "" if measurement.unit else f" ({words.no_unit})"
     name = words.measured[measurement.kind]
-    return f"{name}{words.colon}{measurement.text}{unit} (“{measurement.words}”)"
+    return f"{name}{words.colon}{measurement.text}{unit} (“{_short(measurement.words, _QUOTED)}”)"
 
 
-def _list(lines: Iterable[str], words: SummaryWording) -> str:
+def _list(lines: Iterable[str], words: SummaryWording, most: int = _ENTRIES) -> str:
     entries = [line for line in lines if line]
-    shown = [_short(line, words) for line in entries[:_ENTRIES]]
-    if len(entries) > _ENTRIES:
+    shown = [_short(line) for line in entries[:most]]
+    if len(entries) > most:
         shown.append(words.shortened)
     items = "".join(f"<li>{html.escape(line)}</li>" for line in shown)
     return f"<ul>{items}</ul>" if items else ""

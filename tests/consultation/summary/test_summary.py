@@ -247,7 +247,7 @@ def test_the_page_is_one_page_of_paper(tmp_path: Path, language: str) -> None:
         *(FIELDS,),
         language=language,
         turns=tuple(
-            SummaryTurn(words=f"{n} 很疼 " + "words " * 300, answer="字\n" * 5000, rules=rules)
+            SummaryTurn(f"pulse 1{n} 很疼 " + "words " * 300, "字\n" * 5000, rules=rules)
             for n in range(20)
         ),
         remarks=("r " * 500,) * 20,
