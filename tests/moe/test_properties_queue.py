@@ -71,16 +71,6 @@ def test_every_lane_holds_its_last_keys_in_order(given_batches: Batches, length:
 
 
 @settings(max_examples=40, deadline=None)
-@given(batches, st.integers(1, 7))
-def test_bytes_and_storage_never_change(given_batches: Batches, length: int) -> None:
-    queue = ExpertMemoryQueue(3, length, SIZE)
-    size, places = queue.bytes, [buffer.data_ptr() for buffer in queue.buffers()]
-    _fill(queue, Lanes(3, length), given_batches)
-    assert queue.bytes == size
-    assert [buffer.data_ptr() for buffer in queue.buffers()] == places
-
-
-@settings(max_examples=40, deadline=None)
 @given(batches, st.integers(0, 12), st.integers(1, 7))
 def test_a_saved_queue_goes_on_as_if_it_had_never_stopped(
     given_batches: Batches, cut: int, length: int
@@ -93,15 +83,6 @@ def test_a_saved_queue_goes_on_as_if_it_had_never_stopped(
     _fill(resumed, Lanes(3, length), given_batches[cut:], number)
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
-
-
-def test_contrast_may_begin_when_every_lane_holds_a_quarter() -> None:
-    queue = ExpertMemoryQueue(3, 8, SIZE)
-    ready = []
-    for experts in ([0, 0, 1], [0, 1], [2], [2], [0]):
-        _fill(queue, Lanes(3, 8), [experts])
-        ready.append(int(queue.ready_steps))
-    assert ready == [0, 0, 0, 1, 2]  # lane 2 holds its second key after the fourth enqueue
 
 
 def test_keys_carry_no_gradient_and_are_kept_apart_from_what_was_given() -> None:
