@@ -17,7 +17,9 @@ Span = tuple[int, int]  # first token, token after the last
 
 # May stand between two words of a phrase without changing it.
 _LITTLE_WORDS = frozenset(
-    ["my", "his", "her", "their", "our", "your", "the", "a", "an", "very", "so", "really", "just", "quite", "pretty", "too", "such", "this", "that", "is", "are", "was", "were", "be", "being", "has", "have", "had", "got", "getting", "gone", "these", "those", "its", "completely", "suddenly", "all", "always", "also", "kinda", "bit", "still", "been", "is", "are", "was", "were", "be", "being", "has", "have", "had", "got", "getting", "gone"]
+    """my his her their our your him it its the a an this that these those
+    very so really just quite pretty too such completely suddenly all always also kinda bit still
+    is are was were be been being has have had got getting gone""".split()
 ) | frozenset("的得地了着很太都也还就又点些有好特别非常直老总已经我他她它这那在")
 _MOST_PASSED_OVER = 3
 

@@ -102,7 +102,8 @@ def _forward(text: Text, cues: _Cues, cue: Span, reach: float, kind: str) -> int
         if text.gap(end, token) > reach:
             return token
         if text.is_comma(token) and not (
-            kind in _LISTS and _enumerates(text, cues, token, kind == "deny")
+            (text.keys[token] == "\n" and token == end)
+            or (kind in _LISTS and _enumerates(text, cues, token, kind == "deny"))
         ):
             return token
     return len(text)

@@ -19,8 +19,8 @@ from opencc import OpenCC
 
 # One token: a word with apostrophes, letters with digits (spo2, h1n1), a number, or one sign.
 _TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)*\d?(?![a-z\d])|[a-z]+(?:'[a-z]+)*|\d+(?:\.\d+)?|[^\w\s]|\w|\n")
-_SENTENCE_END = frozenset(".!?;\n。！？；…")
-_COMMA = frozenset(",，:：()（）—-")
+_SENTENCE_END = frozenset(".!?;。！？；…")
+_COMMA = frozenset(",，:：()（）—-\n")  # a line may break anywhere; an empty line ends a sentence
 _CHINESE_WEIGHT = 0.55  # a Chinese character carries about half a word
 _COMMA_WEIGHT = 0.5
 
@@ -103,7 +103,8 @@ def read(text: str, spelling: Spelling | None = None) -> Text:
         result.sentence.append(sentence)
         result.place.append(place)
         place += _weight(key)
-        if word in _SENTENCE_END and not _abbreviation(plain, match.start()):
+        blank_line = word == "\n" and result.keys[-2:] == ["\n", "\n"]
+        if blank_line or (word in _SENTENCE_END and not _abbreviation(plain, match.start())):
             sentence += 1
     return result
 
