@@ -51,7 +51,7 @@ $(VENV)/bin/python:
 $(VENV)/.chat: EXTRAS = demo
 $(VENV)/.web: EXTRAS = demo,web
 $(VENV)/.train: EXTRAS = demo,train
-$(VENV)/.test: EXTRAS = demo,web,train,dev
+$(VENV)/.test: EXTRAS = demo,web,train,encrypt,dev
 $(VENV)/.chat $(VENV)/.web $(VENV)/.train $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing (the first time, llama-cpp-python is compiled: about 6 minutes on 2 cores)"
 	$(INSTALL) --editable '.[$(EXTRAS)]'
