@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -45,8 +46,8 @@ def connect(path: Path, passphrase: str | None = None) -> sqlite3.Connection:
             uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         return _ready(plain)
-    encrypted = cipher_connect(uri)
-    unlock(encrypted, passphrase, path)
+    encrypted = _cipher_connect(uri)
+    _unlock(encrypted, passphrase, path)
     return _ready(encrypted)
 
 
@@ -59,10 +60,10 @@ def connect_read_only(path: Path, passphrase: str | None = None) -> sqlite3.Conn
                 uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
         else:
-            connection = cipher_connect(uri)
+            connection = _cipher_connect(uri)
         try:
             if passphrase is not None:
-                unlock(connection, passphrase, path)
+                _unlock(connection, passphrase, path)
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             connection.text_factory = _readable
         except database_errors():
@@ -74,41 +75,54 @@ def connect_read_only(path: Path, passphrase: str | None = None) -> sqlite3.Conn
     raise AssertionError("unreachable")
 
 
-def cipher_connect(uri: str) -> sqlite3.Connection:
-    """A connection of SQLCipher's own SQLite; the same interface, another class."""
+def cipher_available() -> None:
+    """Raises SparseDoctorError, saying what to install, when SQLCipher is not."""
     try:
-        from sqlcipher3 import dbapi2
+        import sqlcipher3  # noqa: F401
     except ImportError as error:
         raise SparseDoctorError(
-            'this history is encrypted; install the extra: pip install "sparsedoctor[encrypt]"'
+            'an encrypted history needs an extra: pip install "sparsedoctor[encrypt]"'
         ) from error
+
+
+def quoted(passphrase: str) -> str:
+    """The passphrase as an SQL string, because PRAGMA takes no parameters.
+
+    Composed characters (NFC), so that every keyboard gives the same key. Raises
+    SparseDoctorError for what cannot be a passphrase: SQLCipher takes an empty one for "plain".
+    """
+    text = unicodedata.normalize("NFC", passphrase)
+    if not text or "\0" in text:
+        raise SparseDoctorError("a passphrase cannot be empty or hold a NUL; choose another")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _cipher_connect(uri: str) -> sqlite3.Connection:
+    """A connection of SQLCipher's own SQLite; the same interface, another class."""
+    cipher_available()
+    from sqlcipher3 import dbapi2
+
     connection = dbapi2.connect(
         uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
     return cast(sqlite3.Connection, connection)
 
 
-def unlock(connection: sqlite3.Connection, passphrase: str, path: Path) -> None:
+def _unlock(connection: sqlite3.Connection, passphrase: str, path: Path) -> None:
     """Give SQLCipher the passphrase and see that it fits; closes the connection if not."""
-    # SQLCipher writes its complaints to file descriptor 2, through any screen drawn there
-    connection.execute("PRAGMA cipher_log_level = NONE")
-    connection.execute(f"PRAGMA key = {quoted(passphrase)}")
     try:
+        key = quoted(passphrase)
+        # SQLCipher writes its complaints to file descriptor 2, through any screen drawn there
+        connection.execute("PRAGMA cipher_log_level = NONE").fetchall()
+        connection.execute(f"PRAGMA key = {key}").fetchall()
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except database_errors() as error:
-        if not is_damage(error):
-            raise
+    except BaseException as error:
         connection.close()
-        raise WrongPassphrase(
-            f"the passphrase does not open {path}; try again (without it the history is lost)"
-        ) from error
-
-
-def quoted(text: str) -> str:
-    """`text` as an SQL string; PRAGMA and ATTACH ... KEY take no parameters."""
-    if "\0" in text:
-        raise WrongPassphrase("a passphrase cannot hold a NUL character; choose another")
-    return "'" + text.replace("'", "''") + "'"
+        if isinstance(error, database_errors()) and is_damage(error):
+            raise WrongPassphrase(
+                f"this passphrase does not open the history at {path}; try again"
+            ) from error
+        raise
 
 
 @contextlib.contextmanager

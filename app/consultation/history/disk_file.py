@@ -4,6 +4,7 @@
     history.db.lock              held (shared) by every program that has the history open
     history.db.encrypted         present while history.db is encrypted
     history.db.before-N-TIME     a copy made before the tables were changed to version N
+    history.db.new-TIME          a conversion (encryption.py) that is not finished
     history.db.damaged-TIME      a damaged history, kept aside
 
 History files are never opened and closed by hand: closing any descriptor of a file drops all
@@ -13,6 +14,7 @@ locks that this process holds on it, also those of SQLite (POSIX record locks).
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import sys
 import time
@@ -61,15 +63,23 @@ def backup_path(path: Path, version: int) -> Path:
 
 
 def remove_backups(path: Path) -> None:
-    """Remove the copies made before migrations, and what interrupted work left behind."""
-    for pattern in ("before-*", "new-*"):
-        for leftover in path.parent.glob(f"{path.name}.{pattern}"):
-            leftover.unlink(missing_ok=True)
+    """Remove the copies made before migrations."""
+    _remove(path, "before-*")
+
+
+def unfinished_path(path: Path) -> Path:
+    """Where a conversion writes until the new file takes the place of `path`."""
+    return Path(f"{path}.new-{_stamp()}")
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what an interrupted conversion left; the caller holds the lock."""
+    _remove(path, "new-*")
 
 
 def damaged_files(path: Path) -> list[Path]:
     """Damaged histories kept aside, with their side files."""
-    return sorted(path.parent.glob(f"{path.name}.damaged-*"))
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}.damaged-*"))
 
 
 def sync_folder(folder: Path) -> None:
@@ -80,6 +90,11 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _remove(path: Path, pattern: str) -> None:
+    for leftover in path.parent.glob(f"{glob.escape(path.name)}.{pattern}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _make_private(path: Path) -> None:

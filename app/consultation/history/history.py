@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
-from sparsedoctor.app.consultation.history import disk_file, search, tables
+from sparsedoctor.app.consultation.history import disk_file, encryption, search, tables
 from sparsedoctor.app.consultation.history.notices import HistoryNotice, Trouble
 from sparsedoctor.app.consultation.history.records import (
     Conversation,
@@ -321,6 +321,14 @@ class History:
 def default_path() -> Path:
     """Where the history lies. Raises SparseDoctorError when the folder cannot be made."""
     return data_dir() / FILE_NAME
+
+
+def convert_history(old: str | None, new: str | None, path: Path | None = None) -> list[Path]:
+    """Encrypt the history (old None), decrypt it (new None) or change its passphrase.
+
+    See `encryption.convert`; say `LOST_WITHOUT` before.
+    """
+    return encryption.convert(path or default_path(), old, new, _now())
 
 
 def _now() -> str:

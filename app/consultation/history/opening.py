@@ -94,6 +94,8 @@ def read_into(target: sqlite3.Connection, path: Path, passphrase: str | None) ->
 def _open_locked(path: Path, passphrase: str | None, lock: KeeperLock) -> Opened:
     if not lock.share(KEEPER_SECONDS):
         raise Unusable(HistoryNotice(Trouble.LOCKED, {"path": str(path)}))
+    with contextlib.suppress(OSError):
+        disk_file.remove_unfinished(path)  # nobody converts while the lock is shared
     notices: list[HistoryNotice] = []
     try:
         return Opened(_checked(path, passphrase, lock, notices), lock, notices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import cached_property
 from typing import Literal
 
@@ -10,7 +11,7 @@ from sparsedoctor.app.consultation.language import Language, language_of
 from sparsedoctor.app.consultation.numbers import numbers_for
 from sparsedoctor.app.consultation.triage.book import Rule, RuleBook, rule_book
 from sparsedoctor.app.consultation.triage.expression import NOWHERE
-from sparsedoctor.app.consultation.triage.lexicon import Span
+from sparsedoctor.app.consultation.triage.lexicon import Cover, Span
 from sparsedoctor.app.consultation.triage.measures import measures
 from sparsedoctor.app.consultation.triage.scope import CUES, scopes
 from sparsedoctor.app.consultation.triage.text import Text
@@ -178,21 +179,21 @@ class Reading:
         starts = self.text.starts
         for name, values in measures(self.text.plain).items():
             for value, first, last in values:
-                inside = [i for i, start in enumerate(starts) if first <= start < last]
-                if inside and self.scopes.counts((inside[-1], inside[-1] + 1), self._unreal):
-                    result.setdefault(name, []).append((value, (inside[0], inside[-1] + 1)))
+                span = (bisect_left(starts, first), bisect_left(starts, last))
+                if span[0] < span[1] and self.scopes.counts((span[1] - 1, span[1]), self._unreal):
+                    result.setdefault(name, []).append((value, span))
         return result
 
 
 def _unmasked(found: dict[str, list[Span]]) -> dict[str, list[Span]]:
     """Without the parts of phrases that mean something else ("heart rate", "止痛药")."""
-    masks = found.pop("mask", [])
-    if not masks:
+    masks = Cover(found.pop("mask", []))
+    if not masks.reach:
         return found
     return {
         name: kept
         for name, spans in found.items()
-        if (kept := [s for s in spans if not any(m[0] <= s[0] and s[1] <= m[1] and m != s for m in masks)])
+        if (kept := [span for span in spans if not masks.contains(span)])
     }
 
 
@@ -201,21 +202,19 @@ def _without_false_starts(found: dict[str, list[Span]]) -> dict[str, list[Span]]
 
     "没有呼吸困难" (no shortness of breath) is not "没有呼吸" (no breathing).
     """
-    negations = {
-        span for kind in ("no", "not", "not_next", "deny") for span in found.get(CUES + kind, ())
-    }
-    ends = {start: end for start, end in sorted(negations)}
+    negations: dict[int, int] = {}  # first token -> token after the negation
+    for kind in ("no", "not", "not_next", "deny"):
+        for start, end in found.get(CUES + kind, ()):
+            negations[start] = max(end, negations.get(start, 0))
     fake = f"{CUES}fake"
-    meanings = [s for name, spans in found.items() if not name.startswith(CUES) for s in spans]
-    false = set()
-    for start, end in meanings + found.get(fake, []):
-        after = ends.get(start)
-        if (
-            after is not None
-            and after < end
-            and any(after <= other[0] < end < other[1] for other in meanings)
-        ):
-            false.add((start, end))
+    meanings = {s for name, spans in found.items() if not name.startswith(CUES) for s in spans}
+    reach = Cover(meanings).reach
+    false = {
+        (start, end)
+        for start, end in meanings.union(found.get(fake, ()))
+        if start in negations
+        and any(reach.get(token, 0) > end for token in range(negations[start], end))
+    }
     if not false:
         return found
     return {

@@ -216,12 +216,12 @@ def _nearest(
     # Only the neighbours of `span` in order of their first token can be nearest; looking at a few
     # on each side covers spans that overlap.
     at = bisect_left(firsts, span[0])
+    sentence, place, (start, end) = text.sentence, text.place, span
     best, best_gap = None, width
-    for other in others[max(0, at - 4) : at + 4]:
-        if other == span or text.sentence[other[0]] != text.sentence[span[0]]:
+    for other in others[max(0, at - 3) : at + 3]:
+        if other == span or sentence[other[0]] != sentence[start]:
             continue
-        early, late = (span, other) if span[0] <= other[0] else (other, span)
-        gap = 0.0 if late[0] < early[1] else text.gap(early[1], late[0])
+        gap = place[other[0]] - place[end] if start <= other[0] else place[start] - place[other[1]]
         if gap <= best_gap:
             best, best_gap = other, gap
     return best

@@ -8,7 +8,9 @@ are passed over.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any
 
 from sparsedoctor.app.consultation.triage.text import Spelling, Text, read
@@ -87,3 +89,24 @@ class Lexicon:
         concepts = node.setdefault("", [])
         if concept not in concepts:
             concepts.append(concept)
+
+
+class Cover:
+    """Answers at once whether a span lies within one of many."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self.reach: dict[int, int] = {}  # first token -> token after the longest span from there
+        for start, end in spans:
+            if end > self.reach.get(start, 0):
+                self.reach[start] = end
+        self._starts = sorted(self.reach)
+        # Of all spans that begin at or before a start, the furthest end.
+        self._furthest = list(accumulate((self.reach[start] for start in self._starts), max))
+
+    def contains(self, span: Span) -> bool:
+        """Whether `span` is a part of a longer span."""
+        start, end = span
+        earlier = bisect_left(self._starts, start)
+        if earlier and self._furthest[earlier - 1] >= end:
+            return True
+        return self.reach.get(start, 0) > end

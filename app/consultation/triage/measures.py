@@ -7,7 +7,7 @@ unit: °C, %, mmHg, beats or breaths a minute, mmol/l, years, days, weeks, piece
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 Value = tuple[float, int, int]  # value, first character, character after the last
 
@@ -79,56 +79,75 @@ _DAYS = {
 }  # fmt: skip
 
 
+_UNITS = {
+    "sys": (_SYSTOLIC, 40, 300, ("pressure", "systolic", "sbp", "top number", "压")),
+    "dia": (_DIASTOLIC, 20, 200, ("diastolic", "dbp", "bottom", "低压", "舒张")),
+    "pulse": (_PULSE, 15, 320, ("heart", "pulse", "hr", "bpm", "beats", "心", "脉")),
+    "breaths": (_BREATHS, 2, 120, ("resp", "breath", "rr", "呼吸")),
+    "weeks": (_WEEKS, 1, 45, ("week", "wk", "wks", "孕")),
+    "points": (_POINTS, 0, 10, ("10", "分")),
+}  # measure: pattern, least, most, one of these words must be there
+_AMOUNT_WORDS = "tab pill caps capl tylenol paracetamol panadol profen advil aspirin sleeping 片 粒 颗 枚".split()
+_AGE_WORDS = "old age yo y/o y.o yr m/o 岁 月 出生 天 周".split()
+_SUGAR_WORDS = "glucose sugar bg bm dexi finger mmol 血糖 餐后 空腹".split()
+_OXYGEN_WORDS = "o2 oxygen sat spo 氧".split()
+
+
 def measures(plain: str) -> dict[str, list[Value]]:
     """Every measure that `plain` (normalised text) states, by name."""
     found: dict[str, list[Value]] = {}
-    if not any(c.isdigit() or c in _DIGIT or c in "十半" for c in plain) and not re.search(
-        rf"\b(?:{'|'.join(_WORDS)})\b", plain
-    ):
-        return found
 
     def put(name: str, value: float, match: re.Match[str]) -> None:
         found.setdefault(name, []).append((value, match.start(), match.end()))
 
-    for value, match in _temperatures(plain):
-        put("temp", value, match)
-    for match in _OXYGEN.finditer(plain):
-        value = float(match[1] or match[2])
-        if 40 <= value <= 100:
-            put("spo2", value, match)
-    for pattern in (_PRESSURE, _PRESSURE_ZH):
+    def speaks_of(words: Iterable[str]) -> bool:
+        return any(word in plain for word in words)
+
+    digits = any(digit in plain for digit in "0123456789")
+    if digits or "十" in plain:
+        for value, match in _temperatures(plain):
+            put("temp", value, match)
+    if digits and speaks_of(_OXYGEN_WORDS):
+        for match in _OXYGEN.finditer(plain):
+            value = float(match[1] or match[2])
+            if 40 <= value <= 100:
+                put("spo2", value, match)
+    if digits:
+        for pattern in (_PRESSURE, _PRESSURE_ZH):
+            for match in pattern.finditer(plain):
+                high, low = float(match[1]), float(match[2])
+                if 60 < high <= 300 and 20 <= low <= 200 and low < high:
+                    put("sys", high, match)
+                    put("dia", low, match)
+    for name, (pattern, least, most, words) in _UNITS.items():
+        if speaks_of(words):
+            for match in pattern.finditer(plain):
+                value = number(next(group for group in match.groups() if group))
+                if least <= value <= most:
+                    put(name, value, match)
+    if digits and speaks_of(_SUGAR_WORDS):
+        for value, match in _sugars(plain):
+            put("sugar", value, match)
+    if speaks_of(_AGE_WORDS):
+        for value, match in _ages(plain):
+            put("age", value, match)
+    for pattern in (_DURATION, _DURATION_ZH):
         for match in pattern.finditer(plain):
-            high, low = float(match[1]), float(match[2])
-            if 50 <= high <= 300 and 20 <= low <= 200 and low < high and high > 60:
-                put("sys", high, match)
-                put("dia", low, match)
-    for name, pattern, least, most in (
-        ("sys", _SYSTOLIC, 40, 300),
-        ("dia", _DIASTOLIC, 20, 200),
-        ("pulse", _PULSE, 15, 320),
-        ("breaths", _BREATHS, 2, 120),
-        ("weeks", _WEEKS, 1, 45),
-        ("points", _POINTS, 0, 10),
-    ):
-        for match in pattern.finditer(plain):
-            value = number(next(group for group in match.groups() if group))
-            if least <= value <= most:
-                put(name, value, match)
+            put("days", number(match[1]) * _DAYS[match[2]], match)
+    if speaks_of(_AMOUNT_WORDS):
+        for match in _AMOUNT.finditer(plain):
+            put("pieces", number(match[1] or match[2]), match)
+    return found
+
+
+def _sugars(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
     for match in _SUGAR.finditer(plain):
         value = float(match[1] or match[3])
         unit = match[2] or match[4]
         if unit in ("mg", "毫克") or (unit is None and value > 40):
             value /= 18.0
         if 0.3 <= value <= 80:
-            put("sugar", value, match)
-    for value, match in _ages(plain):
-        put("age", value, match)
-    for pattern in (_DURATION, _DURATION_ZH):
-        for match in pattern.finditer(plain):
-            put("days", number(match[1]) * _DAYS[match[2]], match)
-    for match in _AMOUNT.finditer(plain):
-        put("pieces", number(match[1] or match[2]), match)
-    return found
+            yield value, match
 
 
 def number(text: str) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sparsedoctor.app.consultation.triage.lexicon import Span
+from sparsedoctor.app.consultation.triage.lexicon import Cover, Span
 from sparsedoctor.app.consultation.triage.text import Text
 
 CUES = "scope_"  # concepts of this prefix are cues and no findings
@@ -55,29 +55,18 @@ class _Cues:
         self.found = {
             name.removeprefix(CUES): spans for name, spans in found.items() if name.startswith(CUES)
         }
-        self._end_of_longest = self._longest(found)
+        self._phrases = Cover(
+            span
+            for name, spans in found.items()
+            if name == f"{CUES}fake" or not name.startswith(CUES)
+            for span in spans
+        )
         self.stops = {span[0] for span in self.found.get("stop", ())}
         self.clause = {span[0] for span in self.found.get("clause", ())}
 
     def of(self, name: str) -> list[Span]:
         """Spans of a cue that are not part of a longer phrase ("no" within "no relief")."""
-        return [span for span in self.found.get(name, ()) if not self._inside(span)]
-
-    def _longest(self, found: Mapping[str, list[Span]]) -> list[tuple[int, int]]:
-        wide = [
-            span
-            for name, spans in found.items()
-            if name == f"{CUES}fake" or not name.startswith(CUES)
-            for span in spans
-        ]
-        return sorted(set(wide))
-
-    def _inside(self, span: Span) -> bool:
-        return any(
-            start <= span[0] and span[1] <= end and (start, end) != span
-            for start, end in self._end_of_longest
-            if start <= span[0] < end
-        )
+        return [span for span in self.found.get(name, ()) if not self._phrases.contains(span)]
 
 
 def _negations(text: Text, cues: _Cues, negated: bytearray) -> None:

@@ -67,7 +67,7 @@ class Text:
     starts: list[int] = field(default_factory=list)  # characters
     ends: list[int] = field(default_factory=list)
     sentence: list[int] = field(default_factory=list)
-    place: list[float] = field(default_factory=list)  # distance from the beginning, in words
+    place: list[float] = field(default_factory=list)  # words before the token; one entry more
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -81,10 +81,7 @@ class Text:
 
     def gap(self, left_end: int, right_start: int) -> float:
         """Words that lie between two spans (right_start >= left_end)."""
-        return self.place[right_start] - self.place[left_end - 1] - self._weight(left_end - 1)
-
-    def _weight(self, token: int) -> float:
-        return _weight(self.keys[token])
+        return self.place[right_start] - self.place[left_end]
 
 
 def read(text: str, spelling: Spelling | None = None) -> Text:
@@ -106,6 +103,7 @@ def read(text: str, spelling: Spelling | None = None) -> Text:
         blank_line = word == "\n" and result.keys[-2:] == ["\n", "\n"]
         if blank_line or (word in _SENTENCE_END and not _abbreviation(plain, match.start())):
             sentence += 1
+    result.place.append(place)
     return result
 
 
