@@ -6,6 +6,19 @@ import sys
 from collections.abc import Callable
 
 
+# The optional packages, and which extra of ours brings each.
+_EXTRA_OF = {
+    "accelerate": "train",
+    "gradio": "web",
+    "matplotlib": "train",
+    "peft": "train",
+    "pyarrow": "train",
+    "sqlcipher3": "encrypt",
+    "torch": "train",
+    "transformers": "train",
+}
+
+
 class SparseDoctorError(Exception):
     """Something a person can put right: a wrong file, flag or setting.
 
@@ -19,13 +32,22 @@ class SparseDoctorError(Exception):
 def run_command(command: Callable[[], int]) -> int:
     """Run `command`; turn a `SparseDoctorError` into one line on stderr and its exit code.
 
-    Ctrl-C ends with 130, a reader that closed the pipe with 141, both without a traceback.
+    A missing optional package is such a line too: it names the extra that brings it. Ctrl-C ends with 130, a reader that closed the pipe with 141, both without a traceback.
     """
     try:
         return command()
     except SparseDoctorError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        needed = f'pip install "sparsedoctor[{extra}]"'
+        print(
+            f"error: this needs {error.name}, which is not installed; run {needed}", file=sys.stderr
+        )
+        return SparseDoctorError.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
