@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-
 # The optional packages, and which extra of ours brings each.
 _EXTRA_OF = {
     "accelerate": "train",
@@ -32,7 +31,8 @@ class SparseDoctorError(Exception):
 def run_command(command: Callable[[], int]) -> int:
     """Run `command`; turn a `SparseDoctorError` into one line on stderr and its exit code.
 
-    A missing optional package is such a line too: it names the extra that brings it. Ctrl-C ends with 130, a reader that closed the pipe with 141, both without a traceback.
+    A missing optional package is such a line too: it names the extra that brings it. Ctrl-C ends
+    with 130, a reader that closed the pipe with 141, both without a traceback.
     """
     try:
         return command()
