@@ -12,7 +12,10 @@ whose trace is not complete is decoded again with every node looked at by name.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp.llama_cpp as llama
@@ -28,6 +31,23 @@ class TraceUnavailable(Exception):
     """This llama-cpp-python does not let us look; the model works without."""
 
 
+# llama.cpp calls with a third argument, which is not needed: leaving it out is allowed in every C
+# calling convention in use and saves a conversion at each of the many calls.
+_NodeCallback = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A layer's two nodes in the present graph, and where the numbers of one token go."""
+
+    layer: int
+    topk: int  # address of the node
+    topk_name: bytes
+    weights_name: bytes
+    experts_at: int  # address in `RoutingTrace.experts`
+    weights_at: int
+
+
 class RoutingTrace:
     """Collects the routing of one decode at a time.
 
@@ -40,91 +60,104 @@ class RoutingTrace:
         self._layers, self._expert_layers, self._used = layers, expert_layers, used
         self._ggml = _GgmlBase()
         self._name_offset: int | None = None
-        self._wanted: dict[int, tuple[int, int, bytes, bytes]] = {}  # weights -> layer, top-k, ...
-        self._topk: dict[bytes, int] = {}  # layer's number -> address
-        self._learning = True
+        self._wanted: dict[int, _Layer] = {}  # by address of the weights
+        self._topk: dict[bytes, int] = {}  # address by the layer's number
+        self._known = [False]  # whether `_wanted` holds for the graph; a list, to be shared
         self._tokens = 0
         self._seen = 0
         self.experts: NDArray[np.int32] = np.empty((0, layers, used), dtype=np.int32)
         self.weights: NDArray[np.float32] = np.empty((0, layers, used), dtype=np.float32)
-        self.callback = llama.ggml_backend_sched_eval_callback(self._on_node)
+        self._function = _NodeCallback(self._asked())
+        address = ctypes.cast(self._function, ctypes.c_void_p).value
+        self.callback = llama.ggml_backend_sched_eval_callback(address)
 
     def begin(self, tokens: int) -> None:
         """The next decode is of `tokens` tokens, each of them an output."""
         if tokens != self._tokens or tokens != 1:
             self.forget()
+            self.experts = np.empty((tokens, self._layers, self._used), dtype=np.int32)
+            self.weights = np.empty((tokens, self._layers, self._used), dtype=np.float32)
+        self.experts.fill(-1)
+        self.weights.fill(0)
         self._tokens, self._seen = tokens, 0
-        self.experts = np.full((tokens, self._layers, self._used), -1, dtype=np.int32)
-        self.weights = np.zeros((tokens, self._layers, self._used), dtype=np.float32)
 
     def complete(self) -> bool:
         """Whether every layer of the last decode was seen; if so its graph is known by now."""
         whole = self._seen == self._expert_layers
-        self._learning = not whole or self._tokens != 1
+        self._known[0] = whole and self._tokens == 1
         return whole
 
     def forget(self) -> None:
         """Look at every node by name again."""
         self._wanted.clear()
         self._topk.clear()
-        self._learning = True
+        self._known[0] = False
 
-    def _on_node(self, node: int, ask: bool, _: Any) -> bool:
-        # An exception cannot pass through llama.cpp: a node not understood stays unseen, and
-        # `complete` tells.
-        if ask:
-            return self._learn(node) if self._learning else node in self._wanted
-        try:
-            self._read(node)
-        except Exception:
-            self._learning = True
-        return True
+    def _asked(self) -> Callable[[int, bool], bool]:
+        """What llama.cpp calls. A plain function over local names takes half a method's time."""
+        wanted, known, learn, read = self._wanted, self._known, self._learn, self._read
+
+        def on_node(node: int, ask: bool) -> bool:
+            if ask:
+                return node in wanted if known[0] else learn(node)
+            # No exception can pass through llama.cpp: what is not understood stays unseen, and
+            # `complete` tells.
+            with contextlib.suppress(Exception):
+                read(node, wanted[node])
+            return True
+
+        return on_node
 
     def _learn(self, node: int) -> bool:
         try:
             if self._name_offset is None:
-                self._name_offset = self._ggml.name_address(node) - node
-            name = ctypes.string_at(node + self._name_offset, _COMMON)
-            if name != b"ffn_moe_":
+                self._name_offset = self._ggml.name(node) - node
+            if ctypes.string_at(node + self._name_offset, _COMMON) != b"ffn_moe_":
                 return False
             name = ctypes.string_at(node + self._name_offset)
             if name.startswith(_TOPK) and name[len(_TOPK) :].isdigit():
                 self._topk[name[len(_TOPK) :]] = node
             if name.startswith(_WEIGHTS) and name[len(_WEIGHTS) :].isdigit():
                 number = name[len(_WEIGHTS) :]
-                topk = self._topk.get(number)
-                if topk is not None:
-                    self._wanted[node] = (int(number), topk, name, _TOPK + number)
-                    return True
+                layer, topk = int(number), self._topk[number]
+                self._wanted[node] = _Layer(
+                    layer, topk, _TOPK + number, name,
+                    self.experts[:1, layer].ctypes.data, self.weights[:1, layer].ctypes.data,
+                )  # fmt: skip
+                return True
         except Exception:
             return False
         return False
 
-    def _read(self, node: int) -> None:
-        layer, topk, weights_name, topk_name = self._wanted[node]
-        offset = self._name_offset
-        assert offset is not None
+    def _read(self, node: int, known: _Layer) -> None:
+        offset = self._name_offset or 0
         if (
-            ctypes.string_at(node + offset) != weights_name
-            or ctypes.string_at(topk + offset) != topk_name
+            ctypes.string_at(node + offset) != known.weights_name
+            or ctypes.string_at(known.topk + offset) != known.topk_name
         ):
             return
-        experts = self._rows(topk, np.dtype(np.int32))
-        weights = self._rows(node, np.dtype(np.float32))
-        if experts is None or weights is None:
-            return
-        self.experts[:, layer, :], self.weights[:, layer, :] = experts, weights
+        if not self._known[0]:
+            experts = self._rows(known.topk, np.dtype(np.int32))
+            weights = self._rows(node, np.dtype(np.float32))
+            self.experts[:, known.layer, :] = experts
+            self.weights[:, known.layer, :] = weights
+        else:  # the same graph as one token ago: the shapes are known to be right
+            size = self._used * 4
+            self._ggml.read(known.topk, known.experts_at, 0, size)
+            self._ggml.read(node, known.weights_at, 0, size)
         self._seen += 1
 
-    def _rows(self, node: int, kind: np.dtype[Any]) -> NDArray[Any] | None:
-        """A node of `[tokens][used]` 4-byte values; rows may lie apart (top-k is a view)."""
-        tokens, used = self._tokens, self._used
-        if self._ggml.elements(node) != tokens * used:
-            return None
+    def _rows(self, node: int, kind: np.dtype[Any]) -> NDArray[Any]:
+        """A node of `[tokens][used]` 4-byte values; rows may lie apart (top-k is a view).
+
+        Raises ValueError when it has another shape.
+        """
+        tokens, row = self._tokens, self._used * 4
+        if self._ggml.elements(node) != tokens * self._used:
+            raise ValueError("a routing table of another shape")
         size = self._ggml.size(node)
         buffer = np.empty(size, dtype=np.uint8)
-        self._ggml.read(node, buffer.ctypes.data, size)
-        row = used * 4
+        self._ggml.read(node, buffer.ctypes.data, 0, size)
         stride = (size - row) // (tokens - 1) if tokens > 1 else row
         rows = np.lib.stride_tricks.as_strided(buffer, (tokens, row), (stride, 1))
         return np.ascontiguousarray(rows).view(kind)
@@ -136,29 +169,17 @@ class _GgmlBase:
     def __init__(self) -> None:
         try:
             library = ctypes.CDLL(_library_path())
-            self._name = library.ggml_get_name
-            self._elements = library.ggml_nelements
-            self._size = library.ggml_nbytes
-            self._get = library.ggml_backend_tensor_get
+            self.name = library.ggml_get_name  # (tensor) -> address of its name
+            self.elements = library.ggml_nelements  # (tensor) -> count
+            self.size = library.ggml_nbytes  # (tensor) -> bytes
+            self.read = library.ggml_backend_tensor_get  # (tensor, to, offset, bytes)
         except (OSError, AttributeError) as error:
             raise TraceUnavailable(str(error)) from error
-        self._name.argtypes, self._name.restype = [ctypes.c_void_p], ctypes.c_void_p
-        self._elements.argtypes, self._elements.restype = [ctypes.c_void_p], ctypes.c_int64
-        self._size.argtypes, self._size.restype = [ctypes.c_void_p], ctypes.c_size_t
-        self._get.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
-        self._get.restype = None
-
-    def name_address(self, node: int) -> int:
-        return int(self._name(node))
-
-    def elements(self, node: int) -> int:
-        return int(self._elements(node))
-
-    def size(self, node: int) -> int:
-        return int(self._size(node))
-
-    def read(self, node: int, address: int, size: int) -> None:
-        self._get(node, address, 0, size)
+        self.name.argtypes, self.name.restype = [ctypes.c_void_p], ctypes.c_void_p
+        self.elements.argtypes, self.elements.restype = [ctypes.c_void_p], ctypes.c_int64
+        self.size.argtypes, self.size.restype = [ctypes.c_void_p], ctypes.c_size_t
+        self.read.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+        self.read.restype = None
 
 
 def _library_path() -> str:
