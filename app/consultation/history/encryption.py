@@ -56,8 +56,8 @@ def convert(path: Path, old: str | None, new: str | None, now: str) -> list[Path
         # Without a write-ahead log beside it, which would be taken for that of the new file.
         opened.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
         opened.connection.close()
-        _take_place(copy, path, encrypted=new is not None)
-    except (*database.database_errors(), OSError) as error:
+        _take_place(copy, path, plain=old is None, encrypted=new is not None)
+    except database.database_errors() + (OSError,) as error:  # noqa: RUF005
         raise SparseDoctorError(
             f"the history at {path} was left as it is: {error}; free disk space and try again"
         ) from error
@@ -89,8 +89,11 @@ def _copy(source: sqlite3.Connection, copy: Path, passphrase: str | None) -> Non
         target.close()
 
 
-def _take_place(copy: Path, path: Path, *, encrypted: bool) -> None:
-    """Put `copy` in the place of `path`; the marker is there whenever the file is encrypted."""
+def _take_place(copy: Path, path: Path, *, plain: bool, encrypted: bool) -> None:
+    """Put `copy` in the place of `path` (`plain`: not encrypted so far).
+
+    The marker is there whenever the file is encrypted.
+    """
     marker = disk_file.marker(path)
     if encrypted:
         marker.touch(mode=0o600)
@@ -98,9 +101,14 @@ def _take_place(copy: Path, path: Path, *, encrypted: bool) -> None:
     with copy.open("rb+") as file:
         os.fsync(file.fileno())
     with path.open("rb+") as old:
-        os.replace(copy, path)
+        try:
+            os.replace(copy, path)
+        except OSError:
+            if encrypted and plain:
+                marker.unlink(missing_ok=True)
+            raise
         disk_file.sync_folder(path.parent)
-        if encrypted:
+        if plain:
             _overwrite(old.fileno())
     if not encrypted:
         marker.unlink(missing_ok=True)
