@@ -21,13 +21,6 @@ from sparsedoctor.train.data.example import Example, Turn
 
 IGNORED = -100  # the label of a token that is not learned: the ignore index of the loss
 
-# By template: the token that ends an assistant's turn, and what stands before the next turn.
-_TURN_ENDS: dict[str, tuple[Control, list[Segment]]] = {
-    "chatml": (Control("<|im_end|>"), [Text("\n")]),
-    "qwen3": (Control("<|im_end|>"), [Text("\n")]),
-    "llama3": (Control("<|eot_id|>"), []),
-}
-
 
 class QuestionTooLong(SparseDoctorError):
     """The tokens run out before the first answer begins."""
@@ -64,7 +57,7 @@ def encode(example: Example, tokenizer: Any, max_tokens: int, template: str = "c
     (and its end token, so that stopping there is not learned); later turns are left out.
     Raises QuestionTooLong when no token of an answer fits.
     """
-    parts = _parts(example.turns, template)
+    parts = _parts(example.turns, template, tokenizer.eos_token)
     return _cut_to(max_tokens, example, parts, _Tokens(tokenizer))
 
 
@@ -76,7 +69,10 @@ def encode_all(
     tokens = _Tokens(tokenizer)
     whole = list(examples)
     for begin in range(0, len(whole), _AT_ONCE):
-        some = [(e, _parts(e.turns, template)) for e in whole[begin : begin + _AT_ONCE]]
+        some = [
+            (e, _parts(e.turns, template, tokenizer.eos_token))
+            for e in whole[begin : begin + _AT_ONCE]
+        ]
         tokens.prepare(segment for _, parts in some for part in parts for segment in part.segments)
         for example, parts in some:
             try:
@@ -91,18 +87,11 @@ _AT_ONCE = 1024  # examples whose text is tokenised together
 
 
 def template_for(tokenizer: Any) -> str:
-    """The name of the template that the engine would choose for this tokenizer's family."""
-    vocabulary = tokenizer.get_vocab()
-    if "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary:
-        found = guess_template(str(tokenizer.chat_template or ""), ["<|im_start|>", "<|im_end|>"])
-    else:
-        found = guess_template("", [name for name in vocabulary if name.startswith("<|")])
-    if found is None or found.name not in _TURN_ENDS:
-        raise SparseDoctorError(
-            "this base has the control tokens of no template that can be trained; known: "
-            + ", ".join(_TURN_ENDS)
-        )
-    return found.name
+    """The name of the template by which a model of this tokenizer will be asked: the family's,
+    or "plain" when neither control tokens nor the chat template tell."""
+    controls = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    found = guess_template(str(tokenizer.chat_template or ""), controls)
+    return found.name if found else "plain"
 
 
 class _Part(NamedTuple):
@@ -110,23 +99,54 @@ class _Part(NamedTuple):
     learned: bool
 
 
-def _parts(turns: Sequence[Turn], template: str) -> list[_Part]:
-    """The conversation in stretches that are learned or not, as a chat would build it up."""
-    if template not in _TURN_ENDS:
-        raise SparseDoctorError(f"the template {template!r} cannot be trained with")
-    end, between = _TURN_ENDS[template]
+def _parts(turns: Sequence[Turn], template: str, end_of_text: str | None) -> list[_Part]:
+    """The conversation in stretches that are learned or not, as a chat would build it up.
+
+    Nothing is known here about any template: what it writes for a prompt, for the prompt with
+    the answer begun, and for the turn after it differ by the answer and by its end.
+    """
+    # Qwen3's empty thought stands before the answer that is asked for, not in the history.
+    history = find_template("chatml" if template == "qwen3" else template).write
     messages = [Message(turn.role, turn.content) for turn in turns]
     answers = [number for number, turn in enumerate(turns) if turn.role == "assistant"]
     parts: list[_Part] = []
-    begin = 0
+    written: list[Segment] = []
     for number in answers:
-        # Qwen3's empty thought stands before the answer that is asked for, not in the history.
-        name = "chatml" if template == "qwen3" and number != answers[-1] else template
-        asked = find_template(name).write(messages[begin:number]) if begin < number else []
-        parts.append(_Part([*between, *asked] if begin else asked, learned=False))
-        parts.append(_Part([Text(messages[number].content), end], learned=True))
-        begin = number + 1
+        last = number == answers[-1]
+        asked = joined(history(messages[:number]))
+        prompt = joined(find_template(template).write(messages[:number])) if last else asked
+        begun = joined(history(messages[: number + 1]))
+        closed = joined(history([*messages[: number + 1], Message("user", "")]))
+        end = [segment for segment in _after(begun, closed)[:1] if isinstance(segment, Control)]
+        parts.append(_Part(_after(written, prompt), learned=False))
+        written = [*begun, *end]
+        if not end and last and end_of_text:  # a template of plain words ends with the text
+            end = [Control(end_of_text)]
+        parts.append(_Part([*_after(asked, begun), *end], learned=True))
     return parts
+
+
+def joined(segments: Iterable[Segment]) -> list[Segment]:
+    """The same with neighbouring texts as one, which is how the engine tokenises them."""
+    whole: list[Segment] = []
+    for segment in segments:
+        if isinstance(segment, Text) and whole and isinstance(whole[-1], Text):
+            whole[-1] = Text(whole[-1].text + segment.text)
+        else:
+            whole.append(segment)
+    return whole
+
+
+def _after(beginning: Sequence[Segment], whole: Sequence[Segment]) -> list[Segment]:
+    """What `whole` says after its `beginning`."""
+    for number, segment in enumerate(beginning):
+        if whole[number] == segment:
+            continue
+        text = whole[number]
+        assert isinstance(text, Text), "a template must not rewrite what stands before an answer"
+        assert text.text.startswith(segment.text), "nor its last words"
+        return [Text(text.text[len(segment.text) :]), *whole[number + 1 :]]
+    return list(whole[len(beginning) :])
 
 
 def _cut_to(max_tokens: int, example: Example, parts: Sequence[_Part], tokens: _Tokens) -> Encoded:

@@ -157,6 +157,8 @@ def _read_chat(fields: Fields) -> Conversation:
                 f"expected the role system, user or assistant in message {number}, found "
                 f"{message.get('role', message.get('from'))!r}"
             )
+        if role == "system" and number > 1:
+            raise WrongRecord(f"expected a system message only in front, found one as {number}")
         content = message.get("content", message.get("value"))
         if not isinstance(content, str) or not content.strip():
             raise WrongRecord(f"expected text in message {number} ({role})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from tiny_models import write_tokenizer
 
 from sparsedoctor.core.engine.protocol import Message
-from sparsedoctor.core.engine.templates import Control, find_template
+from sparsedoctor.core.engine.templates import TEMPLATES, Control, find_template
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.data.encode import (
     IGNORED,
@@ -59,19 +60,28 @@ def test_every_answer_of_a_conversation_is_learned_with_its_end(tokenizer: Any) 
     assert _learned(encoded, tokenizer) == "1.<|im_end|>2.<|im_end|>"
 
 
-@pytest.mark.parametrize("template", ["chatml", "qwen3", "llama3"])
+ENDS = {"chatml": "<|im_end|>", "qwen3": "<|im_end|>", "llama3": "<|eot_id|>", "llama2": "</s>",
+        "mistral": "</s>", "mistral-control": "</s>", "plain": "<|im_end|>"}  # fmt: skip
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_the_text_is_what_the_engine_writes(template: str, tmp_path: Path) -> None:
     example = _example("One?", "First.", "Two?", "Second.", system="Be brief.")
     messages = [Message(turn.role, turn.content) for turn in example.turns]
     written = find_template(template).write(messages[:-1])
-    end = {"llama3": "<|eot_id|>"}.get(template, "<|im_end|>")
     write_tokenizer(tmp_path, "llama")
     tiny = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    end = ENDS[template]
     names = {segment.text for segment in written if isinstance(segment, Control)}
     tiny.add_special_tokens({"additional_special_tokens": sorted({*names, end})})
     encoded = encode(example, tiny, 4096, template)
     prompt = "".join(segment.text for segment in written)
-    assert tiny.decode(encoded.input_ids) == prompt + "Second." + end
+    decoded = tiny.decode(encoded.input_ids)
+    assert decoded.startswith(prompt)
+    assert decoded.removeprefix(prompt).strip().replace(" " + end, end) == "Second." + end
+    learned = _learned(encoded, tiny).replace(" ", "")
+    between = "" if template == "plain" else end
+    assert learned == f"First.{between}Second.{end}"
 
 
 def test_tokens_of_the_prompt_are_those_of_a_chat(tokenizer: Any) -> None:
@@ -130,12 +140,31 @@ def test_a_question_that_fills_everything_is_set_aside_and_named(tokenizer: Any)
     assert len(data.examples) == 1
 
 
-def test_a_base_without_the_control_tokens_is_refused(tmp_path: Path, tokenizer: Any) -> None:
-    assert template_for(tokenizer) == "chatml"
+def test_a_base_without_the_control_tokens_is_refused(tokenizer: Any) -> None:
     with pytest.raises(SparseDoctorError, match=r"no control token <\|start_header_id\|>"):
         encode(_example("a", "b"), tokenizer, 64, "llama3")
-    with pytest.raises(SparseDoctorError, match="cannot be trained with"):
-        encode(_example("a", "b"), tokenizer, 64, "plain")
+
+
+def test_the_template_is_the_familys_and_plain_words_where_nothing_tells(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    assert template_for(tokenizer) == "chatml"
+    write_tokenizer(tmp_path, "mistral")
+    text = (tmp_path / "tokenizer.json").read_text()
+    for old, new in (("<|im_start|>", "<s>"), ("<|im_end|>", "</s>")):
+        text = text.replace(old, new)
+    (tmp_path / "tokenizer.json").write_text(text)
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tiny = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert template_for(tiny) == "plain"
+    encoded = encode(_example("Why?", "So."), tiny, 64, "plain")
+    assert tiny.decode(encoded.input_ids) == "Question: Why?\n\nAnswer: So.</s>"
+    assert _learned(encoded, tiny) == " So.</s>"
+    tiny.chat_template = "{{ '[INST] ' + messages[0]['content'] + ' [/INST]' }}"
+    assert template_for(tiny) == "mistral"
+    encoded = encode(_example("Why? [/INST]", "So."), tiny, 64, "mistral")
+    assert tiny.decode(encoded.input_ids) == "[INST] Why? [ /INST] [/INST] So.</s>"
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])

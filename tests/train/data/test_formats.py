@@ -172,6 +172,11 @@ GOOD = '{"question": "a", "answer": "b"}\n'
         ("x.jsonl", b'{"messages": []}', r"line 1: expected a list of messages"),
         ("x.jsonl", b'{"messages": [{"role": "nurse", "content": "a"}]}', r"found 'nurse'"),
         ("x.jsonl", b'{"messages": [{"role": "user", "content": "a"}]}', r"assistant's message"),
+        (
+            "x.jsonl",
+            b'{"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}',
+            r"line 1: expected a system message only in front, found one as 2",
+        ),
         ("x.jsonl", b'{"question":"a","options":{"A":"b","B":"c"},"answer":"D"}', r"found 'D'"),
         ("x.jsonl", b'{"question":"a","options":{"A":"b"},"answer":"A"}', r"at least two options"),
         ("x.jsonl", b'{"instruction":"a","output":"b","history":[["c"]]}', r"pair 1"),
