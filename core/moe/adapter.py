@@ -32,7 +32,7 @@ def save_adapter(
 
     `dtype` casts the weights; `for_training` keeps projections and queues.
     """
-    state = get_peft_model_state_dict(model)
+    state = _adapter_state(model)
     kept = {
         name: tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
         for name, tensor in state.items()
@@ -42,7 +42,6 @@ def save_adapter(
     shutil.rmtree(fresh, ignore_errors=True)
     for config in model.peft_config.values():
         config.base_model_name_or_path = description.base.name  # no path of this machine
-    # Without the last argument PEFT asks the hub whether the vocabulary grew.
     model.save_pretrained(str(fresh), state_dict=kept, save_embedding_layers=False)
     (fresh / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     text = json.dumps(description.to_json(), indent=2, ensure_ascii=False) + "\n"
@@ -90,8 +89,14 @@ def _check_complete(model: Any, folder: Path) -> None:
     """PEFT only warns about tensors that are missing; here a missing one is an error."""
     with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as file:
         present = set(file.keys())
-    missing = sorted(set(get_peft_model_state_dict(model)) - present)
+    missing = sorted(set(_adapter_state(model)) - present)
     if missing:
         raise SparseDoctorError(
             f"the adapter in {folder} lacks {len(missing)} tensors, the first is {missing[0]}"
         )
+
+
+def _adapter_state(model: Any) -> dict[str, torch.Tensor]:
+    # Without the argument PEFT asks the hub whether the vocabulary grew.
+    state: dict[str, torch.Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return state
