@@ -11,7 +11,8 @@ from sparsedoctor.core.bundle import read_bundle
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.models import default_model_path
 from sparsedoctor.export.adapter import SETTINGS_FILE, weights_file
-from sparsedoctor.export.mixture import ExportSettings, ProgressStart, export_mixture
+from sparsedoctor.export.mixture import ExportSettings, export_mixture
+from sparsedoctor.export.model_file import ProgressStart
 from sparsedoctor.export.types import FORMATS
 
 LABEL = "small demonstration model, no medical advice"

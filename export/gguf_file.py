@@ -69,35 +69,49 @@ def write_gguf(
     place cannot be written; then, and when interrupted, nothing is left or overwritten.
     """
     with replacing(path, force=force, need=file_bytes(fields, tensors)) as part:
-        writer = GGUFWriter(part, architecture)
-        for key, value in fields.items():
+        write_in_place(part, architecture, fields, tensors, threads=threads, progress=progress)
+
+
+def write_in_place(
+    path: Path,
+    architecture: str,
+    fields: dict[str, Any],
+    tensors: Sequence[PlannedTensor],
+    *,
+    threads: int,
+    progress: Progress,
+) -> None:
+    """As `write_gguf`, without any care for the file's place: for a name nobody else reads."""
+    writer = GGUFWriter(path, architecture)
+    for key, value in fields.items():
+        if value != []:  # GGUF arrays cannot be empty
             writer.add_key_value(key, value, *_value_type(value))
+    for tensor in tensors:
+        writer.add_tensor_info(
+            tensor.name, tensor.shape, np.dtype(np.float32), tensor.size, tensor.kind
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    digest = hashlib.sha256()
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(bytes(-file.tell() % _ALIGNMENT))
         for tensor in tensors:
-            writer.add_tensor_info(
-                tensor.name, tensor.shape, np.dtype(np.float32), tensor.size, tensor.kind
-            )
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        writer.close()
-        digest = hashlib.sha256()
-        with part.open("r+b") as file:
-            file.seek(0, os.SEEK_END)
-            file.write(bytes(-file.tell() % _ALIGNMENT))
-            for tensor in tensors:
-                count = 0
-                for data in _ahead(tensor.blocks(), threads):
-                    file.write(data)
-                    digest.update(data)
-                    count += len(data)
-                    progress(len(data))
-                if count != tensor.size:
-                    raise AssertionError(f"{tensor.name}: {count} bytes of {tensor.size}")
-                padding = bytes(-count % _ALIGNMENT)
-                file.write(padding)
-                digest.update(padding)
-            if HASH_KEY in fields:
-                _put_hash(file, digest.hexdigest())
+            count = 0
+            for data in _ahead(tensor.blocks(), threads):
+                file.write(data)
+                digest.update(data)
+                count += len(data)
+                progress(len(data))
+            if count != tensor.size:
+                raise AssertionError(f"{tensor.name}: {count} bytes of {tensor.size}")
+            padding = bytes(-count % _ALIGNMENT)
+            file.write(padding)
+            digest.update(padding)
+        if HASH_KEY in fields:
+            _put_hash(file, digest.hexdigest())
 
 
 def file_bytes(fields: dict[str, Any], tensors: Sequence[PlannedTensor]) -> int:
@@ -120,7 +134,9 @@ def data_sha256(path: Path) -> str:
 
 
 def seal(path: Path) -> None:
-    """Put the sha256 of a file's data under HASH_KEY, whose 64 places it must have."""
+    """Put the sha256 of a file's data under HASH_KEY, when it has that key."""
+    if HASH_KEY not in read_header(path).metadata:
+        return
     digest = data_sha256(path)
     with path.open("r+b") as file:
         _put_hash(file, digest)
@@ -158,8 +174,8 @@ def check_place(path: Path, *, force: bool, need: int) -> None:
     if not path.parent.is_dir():
         raise SparseDoctorError(f"there is no folder {path.parent} to write {path.name} into")
     for old in path.parent.glob(f".{path.name}.*.part"):
-        owner = old.name.split(".")[-2]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+        words = old.name.removeprefix(f".{path.name}.").split(".")
+        if any(word.isdigit() and not psutil.pid_exists(int(word)) for word in words):
             old.unlink(missing_ok=True)
     check_disk(path.parent, need, path.name)
 

@@ -1,24 +1,20 @@
-"""One GGUF file with every expert merged: the default layout."""
+"""The default layout: one GGUF file with every expert merged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from gguf import Keys, TokenType
 
 from sparsedoctor.core.base_models import base_fingerprint
-from sparsedoctor.core.bundle import FORMAT_VERSION, RoutingMetadata, bundle_fields
-from sparsedoctor.core.engine.templates import guess_template
 from sparsedoctor.export.adapter import Adapter, check_fingerprint
 from sparsedoctor.export.base import Base, open_base
-from sparsedoctor.export.gguf_file import HASH_BLANK, Progress, check_place, write_gguf
+from sparsedoctor.export.fields import mixture_fields, routing_metadata
+from sparsedoctor.export.gguf_file import check_place
+from sparsedoctor.export.model_file import ModelFile, ProgressStart, write_model
 from sparsedoctor.export.plan import plan_mixture
+from sparsedoctor.export.signal import SignalReport, expert_signal
 from sparsedoctor.export.types import FileFormat
-
-ProgressStart = Callable[[int, str], Progress]  # total bytes and what is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,113 +32,47 @@ class ExportSettings:
 
 
 def export_mixture(
-    settings: ExportSettings, start_progress: ProgressStart = lambda total, what: lambda count: None
+    settings: ExportSettings,
+    start_progress: ProgressStart = lambda total, what: lambda count: None,
+    tell: Callable[[str], None] = lambda line: None,
+    report: Callable[[SignalReport, Base, Adapter], None] = lambda signal, base, adapter: None,
 ) -> Path:
     """Write the mixture and return its path.
 
     Everything that can be refused is refused before a byte is written. The same inputs give the
-    same bytes. Raises SparseDoctorError.
+    same bytes. `tell` gets what a person should know beforehand, `report` how much of the experts
+    the format keeps. Raises SparseDoctorError.
     """
     check_place(settings.output, force=settings.force, need=0)
     base = open_base(settings.base)
     try:
-        adapter = Adapter(settings.adapter, base.shape)
-        fingerprint = base_fingerprint(settings.base)
-        if not settings.any_base:
-            check_fingerprint(adapter.settings, fingerprint, settings.adapter)
-        tensors = plan_mixture(base, adapter, settings.format)
+        adapter, fingerprint = open_adapter(settings.adapter, base, any_base=settings.any_base)
         metadata = routing_metadata(base, adapter, fingerprint, settings.label)
-        fields = file_fields(base, adapter, metadata, settings.format)
-        progress = start_progress(sum(tensor.size for tensor in tensors), settings.output.name)
-        write_gguf(
+        report(expert_signal(base, adapter, settings.format), base, adapter)
+        file = ModelFile(
+            architecture=base.shape.gguf_architecture,
+            fields=mixture_fields(base, metadata, settings.format),
+            plan=lambda fmt: plan_mixture(base, adapter, fmt),
+        )
+        write_model(
+            file,
             settings.output,
-            base.shape.gguf_architecture,
-            fields,
-            tensors,
+            settings.format,
             force=settings.force,
             threads=settings.threads,
-            progress=progress,
+            start_progress=start_progress,
+            tell=tell,
         )
     finally:
         base.close()
     return settings.output
 
 
-def routing_metadata(
-    base: Base, adapter: Adapter, fingerprint: str, label: str = ""
-) -> RoutingMetadata:
-    """What the exported file says about its routing."""
-    trained = adapter.settings
-    names = trained.expert_names or tuple(f"expert {n + 1}" for n in range(trained.experts))
-    return RoutingMetadata(
-        format_version=FORMAT_VERSION,
-        base_name=trained.base_name,
-        base_sha256=fingerprint,
-        expert_count=trained.experts,
-        expert_used_count=trained.top_k,
-        rank=trained.rank,
-        alpha=trained.alpha,
-        shared_rank=trained.shared_rank,
-        expert_names=names,
-        prompt_template=prompt_template(base.tokenizer_fields()),
-        label=label or trained.label or f"{trained.base_name} with {trained.experts} LoRA experts",
-        licences=trained.licences,
-        training=trained.training,
-        evaluation=trained.evaluation,
-        base_architecture=trained.architecture,
-        shared_alpha=trained.shared_alpha if trained.shared_rank else 0.0,
-        attention_rank=trained.attention_rank,
-        tensors_sha256=HASH_BLANK,
-    )
-
-
-def file_fields(
-    base: Base, adapter: Adapter, metadata: RoutingMetadata, fmt: FileFormat
-) -> dict[str, Any]:
-    """Every key of the file but `general.architecture`."""
-    shape, trained = base.shape, adapter.settings
-    prefix = shape.gguf_architecture
-    model: dict[str, Any] = {
-        "block_count": shape.layers,
-        "context_length": shape.context,
-        "embedding_length": shape.hidden,
-        "feed_forward_length": shape.ffn,
-        "attention.head_count": shape.heads,
-        "attention.head_count_kv": shape.kv_heads,
-        "attention.key_length": shape.head_dim,
-        "attention.value_length": shape.head_dim,
-        "attention.layer_norm_rms_epsilon": shape.norm_epsilon,
-        "rope.freq_base": shape.rope_theta,
-        "rope.dimension_count": shape.head_dim,
-        "vocab_size": shape.vocab,
-        "expert_count": trained.experts,
-        "expert_used_count": trained.top_k,
-        **{f"rope.{key}": value for key, value in shape.rope.items()},
-    }
-    if prefix == "qwen3moe":
-        model["expert_feed_forward_length"] = shape.ffn
-    general = base.general_fields()
-    name = str(general.get("general.name", metadata.base_name))
-    fields: dict[str, Any] = {
-        "general.type": "model",
-        **general,
-        "general.name": f"{name} SparseDoctor",
-        "general.file_type": int(fmt.file_type),
-        "general.quantization_version": 2,
-    }
-    fields |= {f"{prefix}.{key}": value for key, value in model.items()}
-    fields |= base.tokenizer_fields()
-    fields |= bundle_fields(metadata)
-    # GGUF arrays cannot be empty.
-    return {key: value for key, value in fields.items() if value != []}
-
-
-def prompt_template(tokenizer: dict[str, Any]) -> str:
-    """The name of the engine's own template for this vocabulary and chat template."""
-    tokens = tokenizer.get(Keys.Tokenizer.LIST, ())
-    kinds = tokenizer.get(Keys.Tokenizer.TOKEN_TYPE, ())
-    controls = [
-        text for text, kind in zip(tokens, kinds, strict=False) if kind == int(TokenType.CONTROL)
-    ]
-    template = guess_template(str(tokenizer.get(Keys.Tokenizer.CHAT_TEMPLATE, "")), controls)
-    return template.name if template else "plain"
+def open_adapter(folder: Path, base: Base, *, any_base: bool = False) -> tuple[Adapter, str]:
+    """The adapter, checked against the base by its sizes and, unless `any_base`, its hash; and
+    the base's sha256."""
+    adapter = Adapter(folder, base.shape)
+    fingerprint = base_fingerprint(base.path)
+    if not any_base:
+        check_fingerprint(adapter.settings, fingerprint, folder)
+    return adapter, fingerprint

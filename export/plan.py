@@ -26,23 +26,33 @@ _PROJECTIONS: tuple[Projection, ...] = ("gate", "up", "down")
 
 def plan_mixture(base: Base, adapter: Adapter, fmt: FileFormat) -> list[PlannedTensor]:
     """The tensors of the mixture, in file order. Nothing is read yet."""
-    shape = base.shape
-    tensors = [_plain(base, "model.embed_tokens.weight", fmt)]
+    return list(_model(base, adapter, fmt, None))
+
+
+def plan_expert(base: Base, adapter: Adapter, fmt: FileFormat, expert: int) -> list[PlannedTensor]:
+    """The tensors of one expert as a dense model of its own."""
+    return list(_model(base, adapter, fmt, expert))
+
+
+def _model(
+    base: Base, adapter: Adapter, fmt: FileFormat, only: int | None
+) -> Iterator[PlannedTensor]:
+    yield _plain(base, "model.embed_tokens.weight", fmt)
     factors = base.rope_factors()
     if factors is not None:
-        tensors.append(_ready("rope_freqs.weight", factors, fmt))
-    for layer in range(shape.layers):
+        yield _ready("rope_freqs.weight", factors, fmt)
+    for layer in range(base.shape.layers):
         at = f"model.layers.{layer}."
-        tensors.append(_plain(base, at + "input_layernorm.weight", fmt))
-        tensors += attention_tensors(base, adapter, layer, fmt)
-        tensors.append(_plain(base, at + "post_attention_layernorm.weight", fmt))
-        tensors.append(_ready(f"blk.{layer}.ffn_gate_inp.weight", adapter.router(layer), fmt))
+        yield _plain(base, at + "input_layernorm.weight", fmt)
+        yield from attention_tensors(base, adapter, layer, fmt)
+        yield _plain(base, at + "post_attention_layernorm.weight", fmt)
+        if only is None:
+            yield _ready(f"blk.{layer}.ffn_gate_inp.weight", adapter.router(layer), fmt)
         for projection in _PROJECTIONS:
-            tensors.append(_experts(base, adapter, layer, projection, fmt))
-    tensors.append(_plain(base, "model.norm.weight", fmt))
-    if not shape.tied:
-        tensors.append(_plain(base, "lm_head.weight", fmt))
-    return tensors
+            yield _experts(base, adapter, layer, projection, fmt, only)
+    yield _plain(base, "model.norm.weight", fmt)
+    if not base.shape.tied:
+        yield _plain(base, "lm_head.weight", fmt)
 
 
 def attention_tensors(
@@ -99,13 +109,19 @@ class _Once:
 
 
 def _experts(
-    base: Base, adapter: Adapter, layer: int, projection: Projection, fmt: FileFormat
+    base: Base,
+    adapter: Adapter,
+    layer: int,
+    projection: Projection,
+    fmt: FileFormat,
+    only: int | None,
 ) -> PlannedTensor:
-    """A stack of merged experts. `[E, out, in]`"""
+    """A stack of merged experts `[E, out, in]`, or `only` one of them `[out, in]`."""
     one = base.tensor_shape(f"model.layers.{layer}.mlp.{projection}_proj.weight")
     assert one is not None
-    shape = (adapter.settings.experts, *one)
-    stored = f"blk.{layer}.ffn_{projection}_exps.weight"
+    experts = range(adapter.settings.experts) if only is None else [only]
+    shape = (len(experts), *one) if only is None else one
+    stored = f"blk.{layer}.ffn_{projection}{'_exps' if only is None else ''}.weight"
     kind = tensor_type(stored, shape, fmt)
 
     def blocks() -> Iterator[Block]:
@@ -116,7 +132,7 @@ def _experts(
             delta = adapter.expert_delta(layer, projection, expert)
             return encode(add_delta(common()[start:stop], delta, start), kind)
 
-        for expert in range(shape[0]):
+        for expert in experts:
             for start, stop in row_blocks(*one):
                 yield partial(merged, expert, start, stop)
 

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sparsedoctor.export.gguf_file import Progress
-from sparsedoctor.export.mixture import ProgressStart
+from sparsedoctor.export.model_file import ProgressStart
 
 
 @contextlib.contextmanager
@@ -19,6 +19,8 @@ def progress_bar() -> Iterator[ProgressStart]:
     bars: list[tqdm[Any]] = []
 
     def start(total: int, what: str) -> Progress:
+        for earlier in bars:
+            earlier.close()
         # In a log, a line now and then and only of what takes long.
         pause = 0.0 if sys.stderr.isatty() else 5.0
         bar = tqdm(

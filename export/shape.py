@@ -45,6 +45,11 @@ class ModelShape:
         return "qwen3moe" if self.family == "qwen3" else "llama"
 
     @property
+    def dense_architecture(self) -> Literal["llama", "qwen3"]:
+        """The llama.cpp graph of one expert alone."""
+        return "qwen3" if self.family == "qwen3" else "llama"
+
+    @property
     def permuted(self) -> bool:
         """Whether the exported query and key rows are interleaved for llama.cpp's rotary layout."""
         return self.gguf_architecture == "llama"
