@@ -9,7 +9,6 @@ signature: of a buffer that begins with 0 it is 0, "go on"; once the first byte 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 
 import llama_cpp.llama_cpp as llama
 
@@ -19,7 +18,7 @@ class CancelFlag:
 
     def __init__(self) -> None:
         self._bytes = ctypes.create_string_buffer(b"\0\0")
-        library = ctypes.CDLL(ctypes.util.find_library("c"))
+        library = ctypes.CDLL(None)  # the C library this program runs on
         address = ctypes.cast(library.strlen, ctypes.c_void_p).value
         self._library = library  # keeps the address valid
         self._callback = llama.ggml_abort_callback(address)

@@ -36,6 +36,7 @@ from sparsedoctor.core.engine.protocol import (
 )
 from sparsedoctor.core.engine.wire import pack_messages, unpack_event
 
+_GPU_BATCH = 128  # tokens
 _CANCEL_PATIENCE = 20.0  # seconds until an engine that does not obey is killed
 
 
@@ -275,12 +276,17 @@ class _Request:
         self._engine._busy.release()
 
 
+def _batch(settings: EngineSettings) -> int:
+    """A GPU ends its batch before it obeys a cancel: short ones keep that within 150 ms."""
+    return min(settings.batch, _GPU_BATCH) if settings.gpu_layers else settings.batch
+
+
 def _load_request(plan: Plan, settings: EngineSettings) -> dict[str, Any]:
     return {
         "settings": {
             "path": str(plan.path),
             "context": plan.context,
-            "batch": settings.batch,
+            "batch": _batch(settings),
             "threads": plan.threads,
             "gpu_layers": settings.gpu_layers,
             "layers": plan.layers,

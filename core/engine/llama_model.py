@@ -127,6 +127,8 @@ class LlamaModel:
 
         Raises Cancelled; EngineError when llama.cpp fails. Memory is then as it was before.
         """
+        if self._flag.is_set():  # a GPU does not look at the flag while it computes
+            raise Cancelled
         every = logits or self.traced  # llama.cpp skips the last layer of tokens without output
         code = self._decode(tokens, every)
         if code == 0 and self._trace and not self._trace.complete():
@@ -160,6 +162,11 @@ class LlamaModel:
 
     def set_threads(self, threads: int) -> None:
         llama.llama_set_n_threads(self._context, threads, threads)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether layers were asked for on a GPU and this llama-cpp-python can put them there."""
+        return self.settings.gpu_layers != 0 and bool(llama.llama_supports_gpu_offload())
 
     def close(self) -> None:
         if self._context:

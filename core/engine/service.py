@@ -18,6 +18,11 @@ from sparsedoctor.core.engine.quantizing import run_quantizer
 from sparsedoctor.core.engine.templates import Template, find_template, guess_template
 from sparsedoctor.core.engine.wire import pack_event, unpack_messages
 
+_NO_GPU = (
+    "This llama-cpp-python was built without a GPU: everything is computed on the processor "
+    "(docs/engine.md tells how to build it)."
+)
+
 Send = Callable[..., None]
 
 
@@ -72,6 +77,8 @@ class Service:
                 "export or fetch the file again"
             )
         model.rewind(0)
+        if settings.gpu_layers and not model.on_gpu:
+            notice = f"{_NO_GPU} {notice}".strip()
         self._pace = Pace(model, settings.threads) if request["adapt_threads"] else None
         return {
             "context": model.context,

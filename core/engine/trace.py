@@ -16,11 +16,11 @@ import contextlib
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
-from llama_cpp._ggml import libggml_base_path
 from numpy.typing import NDArray
 
 _TOPK, _WEIGHTS = b"ffn_moe_topk-", b"ffn_moe_weights_norm-"
@@ -69,7 +69,10 @@ class RoutingTrace:
         self.weights: NDArray[np.float32] = np.empty((0, layers, used), dtype=np.float32)
         self._function = _NodeCallback(self._asked())
         address = ctypes.cast(self._function, ctypes.c_void_p).value
-        self.callback = llama.ggml_backend_sched_eval_callback(address)
+        try:
+            self.callback = llama.ggml_backend_sched_eval_callback(address)
+        except AttributeError as error:
+            raise TraceUnavailable(str(error)) from error
 
     def begin(self, tokens: int) -> None:
         """The next decode is of `tokens` tokens, each of them an output."""
@@ -183,8 +186,8 @@ class _GgmlBase:
 
 
 def _library_path() -> str:
-    for name in ("libggml-base.so", "libggml-base.dylib", "ggml-base.dll"):
-        path = libggml_base_path / name
-        if path.is_file():
-            return str(path)
+    folder = Path(llama.__file__).parent / "lib"
+    for name in ("libggml-base.so", "libggml-base.dylib"):
+        if (folder / name).is_file():
+            return str(folder / name)
     raise TraceUnavailable("llama-cpp-python brings no ggml-base library")
