@@ -37,8 +37,9 @@ class ModelFile:
 
     @property
     def label(self) -> str:
-        """What interfaces call the model, always visible."""
-        return self.bundle.label if self.bundle else PLAIN_LABEL
+        """What interfaces call the model, always visible, with a warning in any case."""
+        label = self.bundle.label if self.bundle else PLAIN_LABEL
+        return label if "medical advice" in label else f"{label}, no medical advice"
 
 
 def open_model(name: str) -> ModelFile:

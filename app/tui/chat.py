@@ -32,7 +32,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _require_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+    # Textual reads standard input and draws on standard error.
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if not all(stream.isatty() for stream in streams) or os.environ.get("TERM") == "dumb":
         raise SparseDoctorError(
             "the chat needs a terminal for the whole screen; "
             'in a pipe or script use sparsedoctor-tui ask "..."'
