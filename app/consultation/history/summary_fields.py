@@ -21,18 +21,19 @@ def summary_fields(
     *,
     created: str,
     versions: Mapping[str, str],
-    prompt_sha256: str = "",
     questions: Sequence[str] = (),
-    remarks: Sequence[str] = (),
+    cautions: Sequence[str] = (),
 ) -> SummaryFields:
     """What the history knows, ready for `summarise`. `created` is UTC, ISO 8601.
 
-    A message's `assessment` is read as `dataclasses.asdict` of `Assessment` gives it. Of several
+    A message's `assessment` and `generation` are read as recorder.py writes them. Of several
     answers to one question the last counts; the settings are those of the last answer.
+    `questions` are open ones that were asked back, `cautions` those about medicines.
     """
     turns: list[SummaryTurn] = []
     generation: dict[str, Any] = {}
     numbers: Mapping[str, Any] = {}
+    remarks = list(cautions)
     for message in messages:
         if message.role == "user":
             turns.append(_turn(message))
@@ -40,6 +41,7 @@ def summary_fields(
         elif turns:
             turns[-1] = replace(turns[-1], answer=message.text or turns[-1].answer)
             generation = dict(message.generation) or generation
+            remarks += _texts(message.assessment.get("remarks"))
     language: SummaryLanguage = "zh" if conversation.language == "zh" else "en"
     return SummaryFields(
         turns=tuple(turns),
@@ -49,12 +51,12 @@ def summary_fields(
         emergency=_texts(numbers.get("emergency")),
         crisis_lines=_texts(numbers.get("crisis")),
         questions=tuple(questions),
-        remarks=tuple(remarks),
-        model=conversation.model,
-        model_sha256=conversation.model_sha256,
-        prompt_sha256=prompt_sha256,
+        remarks=tuple(dict.fromkeys(remarks)),
+        model=str(generation.pop("model", "") or conversation.model),
+        model_sha256=str(generation.pop("model_sha256", "") or conversation.model_sha256),
+        prompt_sha256=str(generation.pop("prompt_sha256", "")),
+        versions={**_version(generation.pop("version", "")), **versions},
         settings=_flat(generation),
-        versions=versions,
     )
 
 
@@ -87,8 +89,13 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, (list, tuple)) else ()
 
 
-def _flat(generation: Mapping[str, Any]) -> dict[str, Any]:
+def _version(value: object) -> dict[str, str]:
+    return {"sparsedoctor": str(value)} if value else {}
+
+
+def _flat(generation: dict[str, Any]) -> dict[str, Any]:
     """Settings one level deep: {"seed": 7, "sampling": {"top_p": 0.9}} names seed and top_p."""
+    generation.pop("follow_up", None)
     flat: dict[str, Any] = {}
     for name, value in generation.items():
         if isinstance(value, Mapping):

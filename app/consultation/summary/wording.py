@@ -107,7 +107,7 @@ _EN = SummaryWording(
     made={
         "created": "Created",
         "model": "Model",
-        "model_sha256": "Model file SHA-256",
+        "model_sha256": "Model SHA-256",
         "prompt_sha256": "Prompt SHA-256",
         "settings": "Settings",
         "versions": "Versions",
@@ -190,7 +190,7 @@ _ZH = SummaryWording(
     made={
         "created": "生成时间",
         "model": "模型",
-        "model_sha256": "模型文件 SHA-256",
+        "model_sha256": "模型 SHA-256",
         "prompt_sha256": "提示词 SHA-256",
         "settings": "设置",
         "versions": "版本",

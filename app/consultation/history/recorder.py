@@ -1,0 +1,240 @@
+"""Saving a consultation as its events pass by, and taking it up again.
+
+    for event in recorder.turn(words, consultation.ask(words)): ...
+
+The person's words are committed at the first event, `Assessed`, before the model begins; the
+answer is saved while it grows and gets its status however the turn ends: done, cancelled (also
+when the interface stops listening), error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sparsedoctor.app.consultation.assessment import Assessment, Finding, Numbers, Urgency
+from sparsedoctor.app.consultation.consultation import (
+    Assessed,
+    ConsultationEvent,
+    FollowUp,
+    Reviewed,
+    Turn,
+)
+from sparsedoctor.app.consultation.history.history import History
+from sparsedoctor.app.consultation.history.records import EndStatus, Message
+from sparsedoctor.app.consultation.intake import Intake
+from sparsedoctor.app.consultation.language import Language
+from sparsedoctor.app.consultation.prompts import system_prompt
+from sparsedoctor.core.base_models import base_fingerprint
+from sparsedoctor.core.engine.protocol import (
+    Finished,
+    ModelInfo,
+    RoutingUpdate,
+    Started,
+    TextDelta,
+)
+
+
+class Recorder:
+    """One conversation of a history; a new one begins with the first words."""
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        intake: Intake | None = None,
+        model: ModelInfo | None = None,
+        conversation: str | None = None,
+    ) -> None:
+        """`conversation` resumes one; its own intake is then in the history."""
+        self._history = history
+        self._intake = intake or Intake()
+        self._model = model
+        self.conversation = conversation
+
+    def set_intake(self, intake: Intake) -> None:
+        """The person changed what they told about themselves."""
+        self._intake = intake
+        if self.conversation:
+            self._history.set_intake(self.conversation, asdict(intake))
+
+    def turn(
+        self, words: str, events: Iterable[ConsultationEvent], *, again: bool = False
+    ) -> Generator[ConsultationEvent, None, None]:
+        """Pass `events` of one turn on, saving them. `again`: the same question answered anew."""
+        saver = _Saver(self._history)
+        try:
+            for event in events:
+                if isinstance(event, Assessed):
+                    conversation = self._begun(event.assessment.language)
+                    if not again:
+                        self._history.add_user(conversation, words, asdict(event.assessment))
+                    saver.begin(conversation, self._making(event.assessment.language))
+                else:
+                    saver.save(event)
+                yield event
+        except GeneratorExit:
+            saver.end("cancelled")
+            raise
+        except BaseException as error:
+            saver.end("error", str(error))
+            raise
+        saver.end()
+
+    def _begun(self, language: str) -> str:
+        if self.conversation is None:
+            self.conversation = self._history.begin(
+                language=language,
+                model=self._model.name if self._model else "",
+                model_sha256=model_sha256(self._model) if self._model else "",
+                intake=asdict(self._intake),
+            )
+        return self.conversation
+
+    def _making(self, language: str) -> dict[str, object]:
+        prompt = system_prompt("zh" if language == "zh" else "en")
+        return {
+            "model": self._model.name if self._model else "",
+            "model_sha256": model_sha256(self._model) if self._model else "",
+            "prompt_sha256": prompt.sha256,
+            "version": metadata.version("sparsedoctor"),
+        }
+
+
+class _Saver:
+    """The answer of one turn."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._conversation = ""
+        self._generation: dict[str, object] = {}
+        self._answer: str | None = None
+        self._status: EndStatus = "done"
+        self._routing: tuple[float, ...] | None = None
+        self._text: str | None = None
+        self._assessment: dict[str, object] | None = None
+
+    def begin(self, conversation: str, generation: dict[str, object]) -> None:
+        self._conversation, self._generation = conversation, generation
+
+    def save(self, event: ConsultationEvent) -> None:
+        match event:
+            case Started(seed=seed):
+                self._generation["seed"] = seed
+                self._open()
+            case TextDelta(text):
+                self._history.answer_append(self._open(), text)
+            case RoutingUpdate(phase="answer"):
+                self._routing = event.shares()
+            case FollowUp(questions):
+                self._text = "\n".join(questions)
+                self._generation["follow_up"] = True
+            case Finished():
+                self._generation["sampling"] = asdict(event.sampling)
+                self._status = "cancelled" if event.reason == "cancelled" else "done"
+                self._text = event.text or self._text
+            case Reviewed(text, remarks, assessment):
+                if text or not self._generation.get("follow_up"):
+                    self._text = text  # also when nothing of the answer may be shown
+                self._assessment = {**asdict(assessment), "remarks": list(remarks)}
+            case _:
+                pass
+
+    def end(self, status: EndStatus | None = None, error: str = "") -> None:
+        """The last thing; nothing is kept of a turn in which no answer began."""
+        if self._answer is None and self._text is None:
+            return
+        self._history.answer_finish(
+            self._open(),
+            status or self._status,
+            text=self._text,
+            error=error,
+            generation=self._generation,
+            routing=self._routing,
+            assessment=self._assessment,
+        )
+
+    def _open(self) -> str:
+        if self._answer is None:
+            self._answer = self._history.answer_begin(self._conversation, self._generation)
+        return self._answer
+
+
+def restored_turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
+    """The turns of a saved conversation, to go on with it. Of several answers the last counts."""
+    turns: list[Turn] = []
+    for message in messages:
+        if message.role == "user":
+            turns.append(Turn(message.text, restored_assessment(message.assessment)))
+        elif turns and (message.text or not turns[-1].answer):
+            remarks = message.assessment.get("remarks")
+            turns[-1] = Turn(
+                turns[-1].words,
+                turns[-1].assessment,
+                message.text,
+                tuple(map(str, remarks)) if isinstance(remarks, (list, tuple)) else (),
+            )
+    return tuple(turns)
+
+
+def restored_intake(values: Mapping[str, Any]) -> Intake:
+    """The intake as it was saved; names that this version does not know are left out."""
+    known: dict[str, Any] = {}
+    for name in Intake.__dataclass_fields__:
+        if name in values:
+            value = values[name]
+            known[name] = tuple(value) if isinstance(value, list) else value
+    return Intake(**known)
+
+
+def restored_assessment(values: Mapping[str, Any]) -> Assessment:
+    """The assessment as it was saved; what is missing or unknown is empty."""
+    numbers = values.get("numbers") or {}
+    return Assessment(
+        urgency=_urgency(values.get("urgency")),
+        crisis=bool(values.get("crisis")),
+        findings=tuple(map(_finding, values.get("findings") or ())),
+        numbers=Numbers(
+            region=str(numbers.get("region") or ""),
+            emergency=tuple(numbers.get("emergency") or ()),
+            crisis=tuple(numbers.get("crisis") or ()),
+            poison=tuple(numbers.get("poison") or ()),
+        ),
+        language=_language(values.get("language")),
+        about_other=bool(values.get("about_other")),
+        general=bool(values.get("general")),
+    )
+
+
+def model_sha256(model: ModelInfo) -> str:
+    """The hash that tells which model answered: of its tensors where the file says it (files of
+    this project), else of the whole file."""
+    if model.bundle and model.bundle.tensors_sha256:
+        return model.bundle.tensors_sha256
+    return _file_sha256(model.path, model.path.stat().st_mtime_ns) if model.path.is_file() else ""
+
+
+@lru_cache(maxsize=4)
+def _file_sha256(path: Path, _changed: int) -> str:
+    return base_fingerprint(path)
+
+
+def _finding(values: Mapping[str, Any]) -> Finding:
+    names = ("rule", "words", "advice", "why", "source")
+    return Finding(
+        **{name: str(values.get(name) or "") for name in names},
+        urgency=_urgency(values.get("urgency")),
+        crisis=bool(values.get("crisis")),
+    )
+
+
+def _urgency(value: object) -> Urgency:
+    return next((urgency for urgency in Urgency if urgency == value), Urgency.UNCLEAR)
+
+
+def _language(value: object) -> Language:
+    return "zh" if value == "zh" else "en"
