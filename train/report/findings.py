@@ -23,7 +23,7 @@ def findings(record: RunRecord, found: Specialisation | None) -> list[Finding]:
     """In the order in which they matter: the loss, the routers, the topics, the files."""
     return [
         *_losses(record),
-        *(_routers(record.health[-1]) if record.health else []),
+        *(_routers(record.health[-1], _top_k(record)) if record.health else []),
         *_topics(record, found),
         *_files(record),
     ]
@@ -70,7 +70,7 @@ def _losses(record: RunRecord) -> list[Finding]:
     return said
 
 
-def _routers(state: HealthState) -> list[Finding]:
+def _routers(state: HealthState, top_k: int | None) -> list[Finding]:
     said: list[Finding] = []
     experts = len(state.layers[0].load)
     dead = sum(int(layer.dead) for layer in state.layers if math.isfinite(layer.dead))
@@ -101,16 +101,22 @@ def _routers(state: HealthState) -> list[Finding]:
         )
     balances = [layer.balance for layer in state.layers if math.isfinite(layer.balance)]
     if balances:
+        collapsed = f"{experts / top_k:.3g}" if top_k else f"{experts}/k"
         worst = max(range(len(state.layers)), key=lambda n: _or_zero(state.layers[n].balance))
         said.append(
             Finding(
                 "note",
                 f"Balance is {sum(balances) / len(balances):.2f} on average and "
-                f"{max(balances):.2f} in the worst layer ({worst}); 1 is even, {experts}/k is "
-                "collapsed onto k experts.",
+                f"{max(balances):.2f} in the worst layer ({worst}); 1 is even, {collapsed} "
+                "collapsed onto the fewest experts.",
             )
         )
     return said
+
+
+def _top_k(record: RunRecord) -> int | None:
+    top_k = record.settings("experts").get("top_k")
+    return top_k if isinstance(top_k, int) and top_k > 0 else None
 
 
 def _topics(record: RunRecord, found: Specialisation | None) -> list[Finding]:

@@ -109,12 +109,11 @@ def build_page(
 
 
 def _subtitle(record: RunRecord) -> str:
-    settings = record.run.get("settings") or {}
-    experts = settings.get("experts") or {}
-    run = settings.get("run") or {}
+    experts, run = record.settings("experts"), record.settings("run")
     step = max([*record.log, *(state.step for state in record.health)])
     planned = run.get("steps")
-    base = (record.adapter.get("base") or {}).get("name") or run.get("base")
+    described = record.adapter.get("base")
+    base = described.get("name") if isinstance(described, dict) else run.get("base")
     facts = [
         f"base {base}" if base else "",
         f"{experts['experts']} experts, {experts.get('top_k')} for each token, rank "
@@ -194,7 +193,7 @@ def _provenance(record: RunRecord) -> str:
         shown = value if isinstance(value, dict) else {name: value}
         parts.append(f"<h3>{_text(name.replace('_', ' '))}</h3>{_pairs(shown)}")
     licences = record.adapter.get("licences")
-    if licences:
+    if isinstance(licences, list) and licences:
         parts.append(f"<h3>Licences of the data</h3><p>{_text('; '.join(map(str, licences)))}</p>")
     if not parts:
         return ""

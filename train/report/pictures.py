@@ -161,9 +161,10 @@ def draw_routers(health: Sequence[HealthState]) -> bytes:
     for axes, (name, title, colour) in zip(grid, panels, strict=True):
         values = [[getattr(layer, name) for layer in state.layers] for state in health]
         if name == "dead":
-            axes.plot(_at(health), [np.nansum(row) for row in values], color=colour, marker=".")
+            dead = [float(np.nansum(row)) for row in values]
+            axes.plot(_at(health), dead, color=colour, marker=".", clip_on=False)
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, max(1.0, 1.1 * max(dead)))
         else:
             _band(axes, _at(health), values, colour)
         axes.set_title(title)

@@ -64,6 +64,12 @@ class RunRecord:
     adapter: dict[str, Any]  # adapter/sparsedoctor.json, empty before the end
     unreadable: dict[str, int] = field(default_factory=dict)  # lines left out, by file
 
+    def settings(self, section: str) -> dict[str, Any]:
+        """A section of the run's settings; empty where it was not recorded."""
+        sections = self.run.get("settings")
+        values = sections.get(section) if isinstance(sections, dict) else None
+        return values if isinstance(values, dict) else {}
+
     def series(self, name: str) -> Series:
         """Steps and values of a logged quantity, where it was logged and is a number."""
         points = [(step, line[name]) for step, line in self.log.items() if name in line]

@@ -135,6 +135,14 @@ def test_damaged_lines_are_counted_and_left_out(tmp_path: Path) -> None:
     assert "4 line(s) of log.jsonl could not be read" in _page(run)
 
 
+def test_a_description_of_another_shape_does_not_hide_the_run(tmp_path: Path) -> None:
+    run = _run(tmp_path / "odd")
+    (run / "run.json").write_text('{"settings": [1], "versions": 3, "started": null}')
+    (run / "adapter").mkdir()
+    (run / "adapter" / "sparsedoctor.json").write_text('{"base": "x", "licences": "y"}')
+    assert "step 60" in _page(run)
+
+
 def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
     run = tmp_path / "young"
     run.mkdir()
@@ -175,6 +183,7 @@ def test_what_went_wrong_is_said(tmp_path: Path) -> None:
     kinds = {text.split(":")[0].split(" at step")[0]: kind for kind, text in texts}
     assert kinds["The training loss is not a number"] == "warning"
     assert kinds["2 of 12 experts are dead"] == "warning"
+    assert any("in the worst layer (0); 1 is even, 2 collapsed" in text for _, text in texts)
     assert any("After step 60 it rose again to 2.900" in text for _, text in texts)
     assert any("In layers 1 an expert receives less than 25%" in text for _, text in texts)
     _page(run)
