@@ -1,0 +1,266 @@
+"""The server engine: against llama-cpp-python's own server, and against servers that misbehave."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from engine.small_gguf import SmallModel
+
+from sparsedoctor.core.engine.http_stream import ServerSettings
+from sparsedoctor.core.engine.protocol import (
+    EngineError,
+    Event,
+    Finished,
+    Message,
+    RoutingUpdate,
+    Sampling,
+    Started,
+    TextDelta,
+)
+from sparsedoctor.core.engine.server import ServerEngine
+
+QUESTION = [Message("system", "Be brief."), Message("user", "Why do I sneeze?")]
+
+
+def finished(events: list[Event]) -> Finished:
+    assert isinstance(events[-1], Finished)
+    return events[-1]
+
+
+@pytest.fixture(scope="module")
+def real_server(moe: SmallModel) -> Iterator[str]:
+    """llama-cpp-python's own server on a free port of the loopback interface."""
+    for package in ("llama_cpp.server.app", "uvicorn", "sse_starlette", "starlette_context"):
+        pytest.importorskip(package, reason="the server of llama-cpp-python is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(moe.path)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "2048", "--n_threads", "1"]
+    command += ["--chat_format", "chatml", "--model_alias", "small"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert process.poll() is None, "the server ended"
+        assert time.monotonic() < until, "the server did not come up"
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(20)
+
+
+def test_a_real_server_streams_an_answer(real_server: str) -> None:
+    engine = ServerEngine(real_server)
+    info = engine.load()
+    events = list(engine.generate(QUESTION, Sampling(max_tokens=12, seed=1)))
+    engine.close()
+    assert (info.name, info.routing_traced, info.experts) == ("small", False, 0)
+    assert isinstance(events[0], Started)
+    assert len([e for e in events if isinstance(e, TextDelta)]) > 3
+    assert not any(isinstance(e, RoutingUpdate) for e in events)
+    assert finished(events).text == "".join(e.text for e in events if isinstance(e, TextDelta))
+    assert finished(events).reason == "length"
+    assert finished(events).sampling.seed == 1
+
+
+def test_cancel_ends_a_real_servers_answer_and_the_next_works(real_server: str) -> None:
+    engine = ServerEngine(real_server, "small")
+    stream = engine.generate(QUESTION, Sampling(max_tokens=1500, temperature=1.0, seed=2))
+    events = [next(stream), next(stream)]
+    engine.cancel()
+    events += list(stream)
+    assert finished(events).reason == "cancelled"
+    assert finished(list(engine.generate(QUESTION, Sampling(max_tokens=4)))).reason == "length"
+    engine.close()
+
+
+def test_a_model_the_server_does_not_have_is_refused(real_server: str) -> None:
+    with pytest.raises(EngineError, match="it has small"):
+        ServerEngine(real_server, "large").load()
+
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """Start a server whose answers to a chat are `answer`; gives its address."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answer: Answer, models: Any = None) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                send(self, json.dumps(models or {"data": [{"id": "m"}]}).encode())
+
+            def do_POST(self) -> None:
+                self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                answer(self)
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def send(handler: BaseHTTPRequestHandler, data: bytes, status: int = 200) -> None:
+    handler.send_response(status)
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+def chunk(text: str) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n"
+
+
+def ask(url: str, **waits: float) -> list[Event]:
+    engine = ServerEngine(url, settings=ServerSettings(**waits))
+    return list(engine.generate(QUESTION, Sampling(max_tokens=5)))
+
+
+def test_what_is_sent_is_the_conversation_and_the_key(
+    serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def answer(handler: Any) -> None:
+        seen.append((handler.path, handler.headers["Authorization"], handler.body))
+        send(handler, chunk("Dust, ") + b": comment\n\n" + chunk("感冒") + b"data: [DONE]\n\n")
+
+    monkeypatch.setenv("SPARSEDOCTOR_SERVER_KEY", "secret")
+    events = ask(serve(answer))
+    assert finished(events).text == "Dust, 感冒"
+    path, key, body = seen[0]
+    assert (path, key) == ("/v1/chat/completions", "Bearer secret")
+    assert body["messages"][1] == {"role": "user", "content": "Why do I sneeze?"}
+    assert (body["stream"], body["max_tokens"]) == (True, 5)
+
+
+def test_a_server_without_our_extra_settings_is_asked_without(serve: Callable[..., str]) -> None:
+    def answer(handler: Any) -> None:
+        if "min_p" in handler.body:
+            send(handler, b'{"error": {"message": "unknown field min_p"}}', 400)
+        else:
+            send(handler, chunk("Dust.") + b"data: [DONE]\n\n")
+
+    assert finished(ask(serve(answer))).text == "Dust."
+
+
+def broken_off(handler: Any) -> None:
+    send(handler, chunk("Dus"))
+
+
+def no_json(handler: Any) -> None:
+    send(handler, b"data: {half\n\n")
+
+
+def error_in_stream(handler: Any) -> None:
+    send(handler, b'data: {"error": {"message": "out of\\nmemory"}}\n\n')
+
+
+def refusal(handler: Any) -> None:
+    send(handler, b'{"error": {"message": "wrong key"}}', 401)
+
+
+def failure(handler: Any) -> None:
+    send(handler, b"<html>\n<h1>oops</h1>", 500)
+
+
+def hang(handler: Any) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    time.sleep(3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (broken_off, "broke off"),
+        (no_json, "no answer"),
+        (error_in_stream, "out of memory"),
+        (refusal, "SPARSEDOCTOR_SERVER_KEY"),
+        (failure, "500"),
+        (hang, "silent"),
+    ],
+)
+def test_a_server_that_misbehaves_gives_one_line(
+    serve: Callable[..., str], answer: Answer, words: str
+) -> None:
+    with pytest.raises(EngineError, match=words) as caught:
+        ask(serve(answer), silence=0.5)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1",
+        "127.0.0.1:8080",
+        "http://",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:1",
+    ],
+)
+def test_a_wrong_address_or_a_server_that_is_down_gives_one_line(url: str) -> None:
+    with pytest.raises(EngineError, match=r"address|no answer") as caught:
+        ServerEngine(url).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_cancel_wakes_a_stream_that_waits(serve: Callable[..., str]) -> None:
+    release = threading.Event()
+
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(chunk("Dust"))
+        handler.wfile.flush()
+        release.wait(30)
+
+    engine = ServerEngine(serve(answer))
+    stream = engine.generate(QUESTION, Sampling())
+    events = [next(stream), next(stream)]
+    threading.Timer(0.1, engine.cancel).start()
+    events += list(stream)
+    release.set()
+    assert (finished(events).reason, finished(events).text) == ("cancelled", "Dust")
+
+
+def test_what_needs_the_file_is_refused() -> None:
+    engine = ServerEngine("http://127.0.0.1:1")
+    for refused in (
+        lambda: engine.score(QUESTION, ["a"]),
+        lambda: engine.tokenize("a"),
+        lambda: engine.evaluate([1]),
+    ):
+        with pytest.raises(EngineError, match="GGUF"):
+            refused()
+
+
+def test_the_environments_proxy_gets_no_word(
+    serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, "http_proxy", "http://127.0.0.1:1")
+    url = serve(lambda handler: send(handler, chunk("Dust.") + b"data: [DONE]\n\n"))
+    assert finished(ask(url)).text == "Dust."
