@@ -78,6 +78,7 @@ class GGUFHeader:
     tensors: dict[str, TensorInfo]
     data_offset: int  # bytes
     file_size: int  # bytes
+    end: int  # bytes, of keys and tensor table; what follows up to `data_offset` is padding
 
     @property
     def architecture(self) -> str:
@@ -136,7 +137,8 @@ class _Parser:
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise _Damaged(f"its alignment is {alignment!r}")
-        start = -(-self.at // alignment) * alignment
+        end = self.at
+        start = -(-end // alignment) * alignment
         tensors = {}
         for name, shape, type_id, offset in rows:
             size = _tensor_bytes(name, shape, type_id)
@@ -145,7 +147,7 @@ class _Parser:
             if name in tensors:
                 raise _Damaged(f"the tensor {name!r} occurs twice")
             tensors[name] = TensorInfo(name, shape, type_id, start + offset, size)
-        return GGUFHeader(version, metadata, tensors, start, self.size)
+        return GGUFHeader(version, metadata, tensors, start, self.size, end)
 
     def tensor_row(self) -> tuple[str, tuple[int, ...], int, int]:
         name, dimensions = self.string(), self.scalar("I")

@@ -57,6 +57,7 @@ class AdapterSettings:
     licences: tuple[str, ...]
     training: dict[str, Any]
     evaluation: dict[str, Any]
+    profile: dict[str, Any]  # what a calibration found, see core.bundle.PROFILE_SCHEMA
 
     @property
     def scale(self) -> float:
@@ -180,6 +181,7 @@ def read_settings(folder: Path) -> AdapterSettings:
             licences=tuple(str(text) for text in settings.get("licences") or ()),
             training=dict(settings.get("training") or {}),
             evaluation=dict(settings.get("evaluation") or {}),
+            profile=dict(settings.get("profile") or {}),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SparseDoctorError(

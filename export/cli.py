@@ -6,19 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from sparsedoctor.core.errors import run_command
 
-_COMMANDS = ("moe", "default", "verify")
-_EPILOG = """\
-commands:
-  sparsedoctor-export --adapter DIR --base BASE --output FILE   merge and write one GGUF file
-  sparsedoctor-export default     assemble the default model, if it is not there yet
-  sparsedoctor-export verify      compare an exported file with the model it came from
-
-each command explains itself with --help.
-"""
+_COMMANDS = ("moe", "default", "verify", "inspect", "calibrate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,56 +19,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Without a command word the arguments describe an export: the one everybody comes for.
     command = words.pop(0) if words and words[0] in _COMMANDS else "moe"
-    if command == "default":
-        return run_command(lambda: _default(words))
-    if command == "verify":
-        return run_command(lambda: _verify(words))
-    return run_command(lambda: _export(words))
+    commands = {
+        "moe": _export,
+        "default": _default,
+        "verify": _verify,
+        "inspect": _inspect,
+        "calibrate": _calibrate,
+    }
+    return run_command(lambda: commands[command](words))
 
 
 def _export(words: list[str]) -> int:
-    from sparsedoctor.export.types import FORMATS
+    from sparsedoctor.export.export_command import run
 
-    parser = argparse.ArgumentParser(
-        "sparsedoctor-export",
-        description="Merge a LoRA-MoE adapter into its base: one GGUF file for stock llama.cpp.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--adapter", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--base",
-        required=True,
-        help='a GGUF file, a Hugging Face folder, or "smollm2"; the one the adapter was trained on',
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
-    parser.add_argument(
-        "--type", choices=sorted(FORMATS), default="q8_0", help="number format (default: q8_0)"
-    )
-    parser.add_argument("--label", default="", help="what interfaces call the model")
-    parser.add_argument("--force", action="store_true", help="replace an existing file")
-    parser.add_argument(
-        "--any-base", action="store_true", help="accept other weights of the same shape"
-    )
-    options = parser.parse_args(words)
-
-    from sparsedoctor.core.base_models import find_base
-    from sparsedoctor.export.mixture import ExportSettings, export_mixture
-    from sparsedoctor.export.progress import progress_bar
-
-    settings = ExportSettings(
-        adapter=options.adapter,
-        base=find_base(options.base),
-        output=options.output,
-        format=FORMATS[options.type],
-        force=options.force,
-        any_base=options.any_base,
-        label=options.label,
-    )
-    with progress_bar() as start:
-        path = export_mixture(settings, start)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {options.type}")
-    return 0
+    return run(words)
 
 
 def _default(words: list[str]) -> int:
@@ -100,6 +55,18 @@ def _default(words: list[str]) -> int:
 
 def _verify(words: list[str]) -> int:
     from sparsedoctor.export.verify_command import run
+
+    return run(words)
+
+
+def _inspect(words: list[str]) -> int:
+    from sparsedoctor.export.inspect_command import run
+
+    return run(words)
+
+
+def _calibrate(words: list[str]) -> int:
+    from sparsedoctor.export.calibrate_command import run
 
     return run(words)
 

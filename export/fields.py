@@ -35,6 +35,7 @@ def routing_metadata(
         licences=trained.licences,
         training=trained.training,
         evaluation=trained.evaluation,
+        profile=trained.profile,
         base_architecture=trained.architecture,
         shared_alpha=trained.shared_alpha if trained.shared_rank else 0.0,
         attention_rank=trained.attention_rank,

@@ -100,7 +100,7 @@ def write_in_place(
         file.write(bytes(-file.tell() % _ALIGNMENT))
         for tensor in tensors:
             count = 0
-            for data in _ahead(tensor.blocks(), threads):
+            for data in ahead(tensor.blocks(), threads):
                 file.write(data)
                 digest.update(data)
                 count += len(data)
@@ -189,7 +189,7 @@ def check_disk(folder: Path, need: int, what: str) -> None:
         )
 
 
-def _ahead(blocks: Iterable[Block], threads: int) -> Iterator[bytes]:
+def ahead(blocks: Iterable[Block], threads: int) -> Iterator[bytes]:
     """The results of `blocks` in order, computed up to `threads` ahead of their use."""
     if threads <= 1:
         for block in blocks:

@@ -37,45 +37,47 @@ def plan_expert(base: Base, adapter: Adapter, fmt: FileFormat, expert: int) -> l
 def _model(
     base: Base, adapter: Adapter, fmt: FileFormat, only: int | None
 ) -> Iterator[PlannedTensor]:
-    yield _plain(base, "model.embed_tokens.weight", fmt)
+    yield plain_tensor(base, "model.embed_tokens.weight", fmt)
     factors = base.rope_factors()
     if factors is not None:
-        yield _ready("rope_freqs.weight", factors, fmt)
+        yield ready_tensor("rope_freqs.weight", factors, fmt)
     for layer in range(base.shape.layers):
         at = f"model.layers.{layer}."
-        yield _plain(base, at + "input_layernorm.weight", fmt)
-        yield from attention_tensors(base, adapter, layer, fmt)
-        yield _plain(base, at + "post_attention_layernorm.weight", fmt)
+        yield plain_tensor(base, at + "input_layernorm.weight", fmt)
+        yield from attention_tensors(base, adapter, layer, fmt, permute=base.shape.permuted)
+        yield plain_tensor(base, at + "post_attention_layernorm.weight", fmt)
         if only is None:
-            yield _ready(f"blk.{layer}.ffn_gate_inp.weight", adapter.router(layer), fmt)
+            yield ready_tensor(f"blk.{layer}.ffn_gate_inp.weight", adapter.router(layer), fmt)
         for projection in _PROJECTIONS:
-            yield _experts(base, adapter, layer, projection, fmt, only)
-    yield _plain(base, "model.norm.weight", fmt)
+            yield experts_tensor(base, adapter, layer, projection, fmt, only)
+    yield plain_tensor(base, "model.norm.weight", fmt)
     if not base.shape.tied:
-        yield _plain(base, "lm_head.weight", fmt)
+        yield plain_tensor(base, "lm_head.weight", fmt)
 
 
 def attention_tensors(
-    base: Base, adapter: Adapter, layer: int, fmt: FileFormat
+    base: Base, adapter: Adapter, layer: int, fmt: FileFormat, *, permute: bool
 ) -> Iterator[PlannedTensor]:
-    """The attention of one layer: its LoRA merged, q and k in the rotary order of the graph."""
+    """The attention of one layer: its LoRA merged, q and k in llama.cpp's rotary order or not."""
     for part in ("q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm"):
         for kind in ("weight", "bias"):
             name = f"model.layers.{layer}.self_attn.{part}.{kind}"
             shape = base.tensor_shape(name)
             if shape is not None:
                 stored = _stored_name(name)
-                compute = partial(attention_values, base, adapter, layer, part, kind)
+                compute = partial(attention_values, base, adapter, layer, part, kind, permute)
                 yield _whole(stored, shape, tensor_type(stored, shape, fmt), compute)
 
 
-def attention_values(base: Base, adapter: Adapter, layer: int, part: str, kind: str) -> Array:
+def attention_values(
+    base: Base, adapter: Adapter, layer: int, part: str, kind: str, permute: bool
+) -> Array:
     """One tensor of the attention as it is written: merged, and permuted where the graph asks."""
     name = f"model.layers.{layer}.self_attn.{part}.{kind}"
     values = _finite(read(base, name), name)
     if kind == "weight" and part.endswith("_proj"):
         values = add_delta(values, adapter.attention_delta(layer, part))
-    if base.shape.permuted and part in ("q_proj", "k_proj"):
+    if permute and part in ("q_proj", "k_proj"):
         heads = base.shape.heads if part == "q_proj" else base.shape.kv_heads
         values = interleave(values, heads)
     return values
@@ -108,7 +110,7 @@ class _Once:
             return self._value
 
 
-def _experts(
+def experts_tensor(
     base: Base,
     adapter: Adapter,
     layer: int,
@@ -139,7 +141,7 @@ def _experts(
     return PlannedTensor(stored, shape, kind, blocks)
 
 
-def _plain(base: Base, name: str, fmt: FileFormat) -> PlannedTensor:
+def plain_tensor(base: Base, name: str, fmt: FileFormat) -> PlannedTensor:
     """A tensor taken over from the base, read a few rows at a time."""
     shape = base.tensor_shape(name)
     assert shape is not None, name
@@ -156,7 +158,7 @@ def _plain(base: Base, name: str, fmt: FileFormat) -> PlannedTensor:
     return PlannedTensor(stored, shape, kind, blocks)
 
 
-def _ready(stored: str, values: Array, fmt: FileFormat) -> PlannedTensor:
+def ready_tensor(stored: str, values: Array, fmt: FileFormat) -> PlannedTensor:
     return _whole(stored, values.shape, tensor_type(stored, values.shape, fmt), lambda: values)
 
 

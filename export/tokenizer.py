@@ -157,6 +157,26 @@ def split_rule(pre_tokenizer: dict[str, Any] | None) -> str | None:
     return None
 
 
+def pre_tokenizer_for(rule: str) -> dict[str, Any] | None:
+    """The inverse of `split_rule`: a `tokenizer.json`'s pre-tokenizer from llama.cpp's name."""
+    own = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    if rule == "gpt-2":
+        return own
+    if rule == "smollm":
+        digits = {"type": "Digits", "individual_digits": True}
+        return {"type": "Sequence", "pretokenizers": [digits, own]}
+    for pattern, name in _SPLITS.items():
+        if name == rule:
+            split = {
+                "type": "Split",
+                "pattern": {"Regex": pattern},
+                "behavior": "Isolated",
+                "invert": False,
+            }
+            return {"type": "Sequence", "pretokenizers": [split, own | {"use_regex": False}]}
+    return None
+
+
 def _steps(part: dict[str, Any] | None) -> list[dict[str, Any]]:
     if not part:
         return []

@@ -1,0 +1,54 @@
+"""A folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.export.gguf_file import check_disk
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path, *, force: bool, need: int) -> Iterator[Path]:
+    """A new folder beside `path` that becomes `path` when the block ends well.
+
+    `need` is what the disk must have free, in bytes. With `force` an earlier export there is
+    replaced; a folder that holds anything else never is. Raises SparseDoctorError.
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists() and not path.is_dir():
+        raise SparseDoctorError(f"{path} is a file; this layout writes a folder")
+    if path.exists() and any(path.iterdir()):
+        if not force:
+            raise SparseDoctorError(f"{path} exists already; --force replaces it")
+        if not any((path / mark).is_file() for mark in ("routing.json", "sparsedoctor.json")):
+            raise SparseDoctorError(f"{path} holds no earlier export; give another folder")
+    if not path.parent.is_dir():
+        raise SparseDoctorError(f"there is no folder {path.parent} to write {path.name} into")
+    for old in path.parent.glob(f".{path.name}.*.part"):
+        words = old.name.removeprefix(f".{path.name}.").split(".")
+        if any(word.isdigit() and not psutil.pid_exists(int(word)) for word in words):
+            shutil.rmtree(old, ignore_errors=True)
+    check_disk(path.parent, need, path.name)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.mkdir()
+        yield part
+        if path.exists():
+            shutil.rmtree(path)
+        part.rename(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SparseDoctorError(
+                f"the disk of {path.parent} is full; {path.name} was not written"
+            ) from error
+        raise SparseDoctorError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
