@@ -8,7 +8,7 @@ before the model's first word, and what they say does not depend on the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sparsedoctor.app.consultation.assessment import Assessment
@@ -70,12 +70,14 @@ class Consultation:
         intake: Intake | None = None,
         region: str | None = None,
         private: bool = True,
+        turns: Sequence[Turn] = (),
     ) -> None:
+        """`turns` are those of a conversation that is taken up again."""
         self.intake = intake or Intake()
         self.private = private
         self._engine = engine
         self._region = region
-        self._turns: list[Turn] = []
+        self._turns: list[Turn] = list(turns)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
