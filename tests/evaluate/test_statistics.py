@@ -77,31 +77,35 @@ def test_mcnemar_is_the_exact_binomial() -> None:
 
 
 def test_bootstrap_finds_the_difference_and_its_sign() -> None:
-    first = [False] * 60 + [True] * 40
-    second = [False] * 40 + [True] * 60
-    found = paired_bootstrap([(first, second)])
+    found = paired_bootstrap([[1] * 20 + [0] * 80])
     assert found.difference == pytest.approx(0.2)
     # Standard error of a mean of 20 ones and 80 zeros: 0.04.
     assert found.low == pytest.approx(0.2 - 1.96 * 0.04, abs=0.015)
     assert found.high == pytest.approx(0.2 + 1.96 * 0.04, abs=0.015)
     assert found.p < 0.001
-    assert paired_bootstrap([(second, first)]).difference == pytest.approx(-0.2)
+    assert paired_bootstrap([[-1] * 20 + [0] * 80]).difference == pytest.approx(-0.2)
 
 
 def test_bootstrap_of_equal_runs_finds_nothing() -> None:
-    found = paired_bootstrap([([True, False] * 20, [True, False] * 20)])
+    found = paired_bootstrap([[0] * 40])
     assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+    assert paired_bootstrap([[1, -1] * 20]).p > 0.5
 
 
 def test_bootstrap_over_benchmarks_weighs_each_the_same() -> None:
-    small = ([False] * 10, [True] * 10)
-    large = ([False] * 1000, [False] * 1000)
-    assert paired_bootstrap([small, large]).difference == pytest.approx(0.5)
+    assert paired_bootstrap([[1] * 10, [0] * 1000]).difference == pytest.approx(0.5)
+
+
+def test_several_seeds_of_a_question_are_no_further_questions() -> None:
+    """The mean over three seeds that agree is as doubtful as one seed."""
+    one = paired_bootstrap([[1] * 9 + [-1] * 3 + [0] * 50])
+    three = paired_bootstrap([[(1 + 1 + 1) / 3] * 9 + [(-1 - 1 - 1) / 3] * 3 + [0.0] * 50])
+    assert three == one
 
 
 def test_bootstrap_repeats_itself_with_its_seed() -> None:
-    pairs = [([True, False, False, True] * 9, [True, True, False, False] * 9)]
-    assert paired_bootstrap(pairs, seed=4) == paired_bootstrap(pairs, seed=4)
+    differences = [[1, 0, -1, 0] * 9]
+    assert paired_bootstrap(differences, seed=4) == paired_bootstrap(differences, seed=4)
 
 
 def test_chance_of_single_and_multiple_questions() -> None:

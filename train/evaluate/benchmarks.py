@@ -115,10 +115,16 @@ def find_benchmark(name: str) -> Benchmark:
 
 
 def load_questions(
-    benchmark: Benchmark, data: Path, shots_from: Path | None = None, limit: int | None = None
+    benchmark: Benchmark,
+    data: Path,
+    shots_from: Path | None = None,
+    limit: int | None = None,
+    *,
+    with_reference: bool = False,
 ) -> QuestionSet:
     """Read a benchmark; `shots_from` names another file of the same layout for examples.
 
+    `with_reference` keeps only questions with an explanation or an authors' answer.
     `limit` keeps that many questions, spread evenly over each subject's file, and always the
     same ones: runs with one limit can be compared pair by pair.
     """
@@ -132,12 +138,28 @@ def load_questions(
         )
     if not loaded.questions:
         raise SparseDoctorError(f"{data} holds no question that can be scored")
+    if with_reference:
+        loaded = _with_reference(benchmark, loaded)
     if limit is None or limit >= len(loaded.questions):
         return loaded
     caveat = f"a sample of {limit} of {len(loaded.questions)} questions"
     return replace(
         loaded, questions=spread(loaded.questions, limit), caveats=(*loaded.caveats, caveat)
     )
+
+
+def _with_reference(benchmark: Benchmark, loaded: QuestionSet) -> QuestionSet:
+    kept = [question for question in loaded.questions if question.reference or question.explanation]
+    if not kept:
+        raise SparseDoctorError(
+            f"{benchmark.name} as given has no explanations or references; "
+            "--scoring loss needs them"
+        )
+    left_out = len(loaded.questions) - len(kept)
+    if not left_out:
+        return loaded
+    caveat = f"{left_out} questions without explanation are left out"
+    return replace(loaded, questions=kept, caveats=(*loaded.caveats, caveat))
 
 
 def spread(questions: Sequence[Question], count: int) -> list[Question]:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.answers import LEVELS
 from sparsedoctor.train.evaluate.backends.opening import KINDS, ModelChoice, open_backend
 from sparsedoctor.train.evaluate.benchmarks import (
@@ -20,7 +19,6 @@ from sparsedoctor.train.evaluate.benchmarks import (
 from sparsedoctor.train.evaluate.compatibility import MODES
 from sparsedoctor.train.evaluate.downloading import download
 from sparsedoctor.train.evaluate.journal import RESULT, write_json
-from sparsedoctor.train.evaluate.questions import QuestionSet
 from sparsedoctor.train.evaluate.running import run_benchmark
 from sparsedoctor.train.evaluate.scoring import CANDIDATES, SCORINGS, Settings
 from sparsedoctor.train.evaluate.summaries import combine_seeds, summary
@@ -113,9 +111,16 @@ def _run(options: argparse.Namespace) -> int:
     benchmark = find_benchmark(options.benchmark)
     if options.download:
         download(benchmark, options.data)
-    loaded = load_questions(benchmark, options.data, options.shots_from, options.limit)
+    scoring = _scoring_of(benchmark, options.scoring)
+    loaded = load_questions(
+        benchmark,
+        options.data,
+        options.shots_from,
+        options.limit,
+        with_reference=scoring == "loss",
+    )
     settings = Settings(
-        scoring=_scoring_of(benchmark, options.scoring),
+        scoring=scoring,
         candidates=options.candidates,
         level=options.level,
         compatibility=options.compatibility,
@@ -123,7 +128,6 @@ def _run(options: argparse.Namespace) -> int:
         seed=options.seed[0],
         max_tokens=options.max_tokens,
     )
-    loaded = _fitting(benchmark, loaded, settings)
     backend = open_backend(
         ModelChoice(
             options.model,
@@ -161,21 +165,6 @@ def _run(options: argparse.Namespace) -> int:
 def _scoring_of(benchmark: Benchmark, scoring: str) -> str:
     """Open questions have no options to score: their reference is."""
     return "loss" if benchmark.open_ended and scoring.startswith("logprob") else scoring
-
-
-def _fitting(benchmark: Benchmark, loaded: QuestionSet, settings: Settings) -> QuestionSet:
-    """Without the questions that this scoring has no text for."""
-    if settings.scoring != "loss":
-        return loaded
-    kept = [question for question in loaded.questions if question.reference or question.explanation]
-    if not kept:
-        raise SparseDoctorError(
-            f"{benchmark.name} as given has no explanations or references; "
-            "--scoring loss needs them"
-        )
-    left_out = len(loaded.questions) - len(kept)
-    caveats = [*loaded.caveats, f"{left_out} questions without explanation are left out"]
-    return replace(loaded, questions=kept, caveats=caveats) if left_out else loaded
 
 
 def _benchmarks(options: argparse.Namespace) -> int:

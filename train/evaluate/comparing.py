@@ -83,7 +83,7 @@ def paired(first: Run, other: Run) -> Paired | None:
         only_this,
         same,
         mcnemar(only_first, only_this),
-        paired_bootstrap([(before, after)]),
+        paired_bootstrap([[int(b) - int(a) for a, b in zip(before, after, strict=True)]]),
     )
 
 

@@ -99,7 +99,7 @@ class Difference:
 
 
 def paired_bootstrap(
-    pairs: Sequence[tuple[Sequence[bool], Sequence[bool]]],
+    differences: Sequence[Sequence[float]],
     *,
     samples: int = 10_000,
     seed: int = 0,
@@ -107,28 +107,28 @@ def paired_bootstrap(
 ) -> Difference:
     """Resample questions and take the mean difference over benchmarks.
 
-    `pairs` holds for each benchmark the first and the second run's answers to the same questions;
-    every benchmark is resampled by itself and counts the same. p is twice the share of resamples
-    on the far side of zero, never below 2 / (samples + 1).
+    `differences` holds for each benchmark one number a question: second run minus first, 1, 0 or
+    -1, or the mean of that over seeds (a question is then resampled with all its seeds, which are
+    no questions of their own). Every benchmark is resampled by itself and counts the same. p is
+    twice the share of resamples on the far side of zero, never below 2 / (samples + 1).
     """
     generator = np.random.default_rng(seed)
     drawn = np.zeros(samples)
     observed = 0.0
-    for first, second in pairs:
-        if len(first) != len(second) or not first:
-            raise ValueError("both runs must answer the same questions")
-        gained = sum(b and not a for a, b in zip(first, second, strict=True))
-        lost = sum(a and not b for a, b in zip(first, second, strict=True))
-        n = len(first)
-        # Only three outcomes exist, so a resample is one multinomial draw.
-        counts = generator.multinomial(n, [gained / n, lost / n, (n - gained - lost) / n], samples)
-        drawn += (counts[:, 0] - counts[:, 1]) / n / len(pairs)
-        observed += (gained - lost) / n / len(pairs)
+    for values in differences:
+        if not values:
+            raise ValueError("there is no question to compare")
+        # Few values occur, so a resample is one draw of how often each does.
+        kinds, counts = np.unique(np.round(np.asarray(values, dtype=float), 12), return_counts=True)
+        n = len(values)
+        drawn += generator.multinomial(n, counts / n, samples) @ kinds / n / len(differences)
+        observed += float(kinds @ counts) / n / len(differences)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Difference(observed, float(low), float(high), _two_sided(drawn))
 
 
 def _two_sided(drawn: NDArray[np.float64]) -> float:
+    drawn = np.round(drawn, 12)  # a sum that is zero but for rounding counts on both sides
     below = (int(np.sum(drawn <= 0)) + 1) / (len(drawn) + 1)
     above = (int(np.sum(drawn >= 0)) + 1) / (len(drawn) + 1)
     return min(1.0, 2 * min(below, above))

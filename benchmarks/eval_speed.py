@@ -1,0 +1,148 @@
+"""Questions per second of 5-shot CMMLU: sparsedoctor-eval's way beside naive loops, on one model.
+
+    python benchmarks/eval_speed.py --data PATH/cmmlu [--questions 10] [--threads 2]
+
+Naive, with transformers:  one forward over the whole prompt for each option (how simple scripts
+                           do it), and one forward for each question (the letters from one position)
+Naive, with GGUF:          the whole prompt read again for each question
+Both sides score the same questions, and their choices are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from sparsedoctor.core.engine.protocol import Engine
+from sparsedoctor.train.evaluate.backends.backend import Backend
+from sparsedoctor.train.evaluate.backends.opening import ModelChoice, open_backend
+from sparsedoctor.train.evaluate.backends.transformers_model import TransformersBackend
+from sparsedoctor.train.evaluate.benchmarks import find_benchmark, load_questions
+from sparsedoctor.train.evaluate.prompts import choose_shots
+from sparsedoctor.train.evaluate.scoring import Request, Settings, requests_for
+
+Scores = list[list[float]]  # [question][letter]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument(
+        "--model", default="smollm2", help="a GGUF file (transformers reads it too)"
+    )
+    parser.add_argument("--questions", type=int, default=10)
+    parser.add_argument("--subject", default="anatomy", help="of CMMLU; a run takes one by one")
+    parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+
+    requests = five_shot(options.data, options.subject, options.questions, options.shots)
+    print(
+        f"{len(requests)} questions of {options.subject}, {options.shots}-shot, {options.model}, "
+        f"{options.threads} threads"
+    )
+    torch.set_num_threads(options.threads)
+    choice = ModelChoice(options.model, kind="transformers", threads=options.threads)
+    backend = open_backend(choice)
+    assert isinstance(backend, TransformersBackend)
+    tokens = sum(len(backend._writer.prompt(request.messages)) for request in requests)
+    print(f"{tokens / len(requests):.0f} tokens a prompt")
+    per_option = timed(
+        "transformers, a forward an option", lambda: forward_per_option(backend, requests)
+    )
+    per_question = timed(
+        "transformers, a forward a question", lambda: forward_per_question(backend, requests)
+    )
+    ours = timed("transformers, sparsedoctor-eval", lambda: scored(backend, requests))
+    compared("transformers", [per_option, per_question], ours)
+    backend.close()
+
+    exported = open_backend(ModelChoice(options.model, kind="gguf", threads=options.threads))
+    engine: Engine = exported._engine  # type: ignore[attr-defined]
+    engine.load()
+    again = timed("GGUF, whole prompt each time", lambda: engine_without_reuse(engine, requests))
+    ours = timed("GGUF, sparsedoctor-eval", lambda: scored(exported, requests))
+    compared("GGUF", [again], ours)
+    exported.close()
+
+
+def five_shot(data: Path, subject: str, count: int, shots: int) -> list[Request]:
+    """Requests for the first questions of one subject."""
+    loaded = load_questions(find_benchmark("cmmlu-med"), data)
+    questions = [question for question in loaded.questions if question.subject == subject][:count]
+    settings = Settings(shots=shots)
+    return [
+        request
+        for question in questions
+        for request in requests_for(
+            question, choose_shots(question, loaded.shots, shots, 0), "cmmlu", settings
+        )
+    ]
+
+
+@torch.inference_mode()
+def forward_per_option(backend: TransformersBackend, requests: Sequence[Request]) -> Scores:
+    rows = []
+    for request in requests:
+        prompt = backend._writer.prompt(request.messages)
+        row = []
+        for text in request.continuations:
+            tokens = backend._writer.plain(text)
+            logits = backend._model(input_ids=torch.tensor([prompt + tokens])).logits[0]
+            logprobs = logits[len(prompt) - 1 : -1].float().log_softmax(-1)
+            row.append(sum(float(logprobs[i, token]) for i, token in enumerate(tokens)))
+        rows.append(row)
+    return rows
+
+
+@torch.inference_mode()
+def forward_per_question(backend: TransformersBackend, requests: Sequence[Request]) -> Scores:
+    rows = []
+    for request in requests:
+        prompt = backend._writer.prompt(request.messages)
+        letters = [backend._writer.plain(text)[0] for text in request.continuations]
+        logits = backend._model(input_ids=torch.tensor([prompt]), logits_to_keep=1).logits[0, -1]
+        rows.append(logits.float().log_softmax(-1)[letters].tolist())
+    return rows
+
+
+def engine_without_reuse(engine: Engine, requests: Sequence[Request]) -> Scores:
+    rows = []
+    for request in requests:
+        engine.evaluate([0])  # forgets what was read
+        scores = engine.score(request.messages, request.continuations)
+        rows.append([sum(tokens) for tokens in scores])
+    return rows
+
+
+def scored(backend: Backend, requests: Sequence[Request]) -> Scores:
+    found = dict(backend.score(requests))
+    return [[sum(tokens) for tokens in found[i]] for i in range(len(requests))]
+
+
+def timed(name: str, work: Callable[[], Scores]) -> tuple[Scores, float]:
+    """The scores and the questions per second."""
+    began = time.perf_counter()
+    scores = work()
+    speed = len(scores) / (time.perf_counter() - began)
+    print(f"{name:40} {speed:8.2f} questions/s", flush=True)
+    return scores, speed
+
+
+def compared(name: str, naive: Sequence[tuple[Scores, float]], ours: tuple[Scores, float]) -> None:
+    worst = max(
+        abs(a - b)
+        for scores, _ in naive
+        for one, other in zip(scores, ours[0], strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
+    ratios = ", ".join(f"{ours[1] / speed:.1f} x" for _, speed in naive)
+    print(f"{name}: {ratios}; largest difference of a score {worst:.1e} nats\n")
+
+
+if __name__ == "__main__":
+    main()

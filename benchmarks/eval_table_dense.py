@@ -1,0 +1,110 @@
+"""Train an ordinary LoRA on the feed-forward projections, as the rows to compare with.
+
+    python benchmarks/eval_table_dense.py --rank 32 --output RUN --base BASE --data FILE ... [...]
+
+The same data, order, rows in a step, schedule and optimiser as `sparsedoctor-train` with the same
+settings; only what is trained differs: PEFT's LoRA on gate, up and down of every layer, with the
+scale alpha / rank = 2 that the experts have by default. Goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+from transformers import Trainer
+from transformers.trainer_utils import get_last_checkpoint
+
+from sparsedoctor.core.errors import run_command
+from sparsedoctor.core.moe.base import load_base
+from sparsedoctor.train.data.batches import collate
+from sparsedoctor.train.material import choose_examples, encode_material
+from sparsedoctor.train.run import training_arguments
+from sparsedoctor.train.settings import DataSettings, RunSettings
+from sparsedoctor.train.trainer import ExpertTrainer
+
+SCALE = 2.0  # alpha / rank
+
+
+class DenseTrainer(Trainer):  # type: ignore[misc]
+    """transformers' Trainer; the held-out loss is measured as for the experts."""
+
+    evaluate = ExpertTrainer.evaluate
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        inputs = {name: value for name, value in inputs.items() if name != "topic_ids"}
+        return super().compute_loss(model, inputs, *rest, **more)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rank", type=int, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--max-tokens", type=int, default=512)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--evaluate-every", type=int, default=50)
+    parser.add_argument("--save-every", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=0)
+    options = parser.parse_args()
+    run = RunSettings(
+        base=options.base,
+        steps=options.steps,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+        evaluate_every=options.evaluate_every,
+        save_every=options.save_every,
+        threads=options.threads,
+    )
+    data = DataSettings(data=tuple(options.data), max_tokens=options.max_tokens)
+    train_dense(run, data, options.rank, options.output)
+    return 0
+
+
+def train_dense(run: RunSettings, data: DataSettings, rank: int, output: Path) -> None:
+    """Train and write `output`/adapter: PEFT's files and dense.json with the held-out loss."""
+    transformers.utils.logging.set_verbosity_error()
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    transformers.set_seed(run.seed)
+    cuda = torch.cuda.is_available()
+    examples = choose_examples(data, run.seed)
+    base = load_base(run.base, torch.bfloat16 if cuda else torch.float32)
+    material = encode_material(examples, data, base.tokenizer)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=SCALE * rank,
+        target_modules=["gate_proj", "up_proj", "down_proj"],
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(base.model, config)
+    pad = base.tokenizer.pad_token_id
+    trainer = DenseTrainer(
+        model=model,
+        args=training_arguments(run, output, bool(material.held_out), cuda=cuda),
+        data_collator=partial(collate, pad_id=0 if pad is None else pad),
+        train_dataset=material.training,
+        eval_dataset=material.held_out or None,
+    )
+    checkpoint = get_last_checkpoint(str(output)) if output.is_dir() else None
+    trainer.train(resume_from_checkpoint=checkpoint)
+    adapter = output / "adapter"
+    model.save_pretrained(str(adapter))
+    summary = {"rank": rank, "training": {"held_out_loss": trainer.state.best_metric}}
+    (adapter / "dense.json").write_text(json.dumps(summary) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
