@@ -21,6 +21,10 @@ from sparsedoctor.core.errors import SparseDoctorError
 
 BUSY_SECONDS = 5.0
 _CIPHER = "sqlcipher3.dbapi2"
+_STORAGE = (
+    *("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
+    *("SQLITE_AUTH", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_NOLFS"),
+)
 
 
 class WrongPassphrase(SparseDoctorError):
@@ -153,13 +157,7 @@ def is_damage(error: Exception) -> bool:
 
 def is_storage(error: Exception) -> bool:
     """Whether the disk or the file is to blame, not the statement."""
-    return _name(error).startswith(
-        (
-            *("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
-            *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_NOLFS", "SQLITE_AUTH"),
-            *("SQLITE_CORRUPT", "SQLITE_NOTADB"),
-        )
-    )
+    return is_damage(error) or _name(error).startswith(_STORAGE)
 
 
 def explain(error: Exception, path: Path) -> HistoryNotice:

@@ -33,7 +33,14 @@ def prepare(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     for side in _SIDES:
-        _make_private(Path(f"{path}{side}"))
+        make_private(Path(f"{path}{side}"))
+
+
+def make_private(path: Path) -> None:
+    """Take the rights of everybody else, where that is possible and needed."""
+    with contextlib.suppress(OSError):  # somebody else's file, a read-only disk: opening will tell
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def marker(path: Path) -> Path:
@@ -95,12 +102,6 @@ def sync_folder(folder: Path) -> None:
 def _remove(path: Path, pattern: str) -> None:
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.{pattern}"):
         leftover.unlink(missing_ok=True)
-
-
-def _make_private(path: Path) -> None:
-    with contextlib.suppress(OSError):  # somebody else's file, a read-only disk: opening will tell
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
 
 
 def _stamp() -> str:

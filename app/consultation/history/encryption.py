@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 from pathlib import Path
 
 from sparsedoctor.app.consultation.history import copying, database, disk_file, opening, schema
@@ -100,16 +101,20 @@ def _take_place(copy: Path, path: Path, *, plain: bool, encrypted: bool) -> None
     # No connection of this process is open any more, so that the files may be opened by hand.
     with copy.open("rb+") as file:
         os.fsync(file.fileno())
-    with path.open("rb+") as old:
-        try:
-            os.replace(copy, path)
-        except OSError:
-            if encrypted and plain:
-                marker.unlink(missing_ok=True)
-            raise
+    # Windows replaces no file that is open; there the old blocks stay until they are used again.
+    old = path.open("rb+") if plain and sys.platform != "win32" else None
+    try:
+        os.replace(copy, path)
         disk_file.sync_folder(path.parent)
-        if plain:
+        if old:
             _overwrite(old.fileno())
+    except OSError:
+        if plain:
+            marker.unlink(missing_ok=True)
+        raise
+    finally:
+        if old:
+            old.close()
     if not encrypted:
         marker.unlink(missing_ok=True)
 

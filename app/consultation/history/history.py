@@ -106,9 +106,13 @@ class History:
         conversation = uuid.uuid4().hex
         self._storage.retry_now_and_then()
 
+        now = _now()
+
         def work(connection: sqlite3.Connection) -> None:
             tables.add_conversation(
-                *(connection, conversation, _now()),
+                connection,
+                conversation,
+                now,
                 title=title,
                 language=language,
                 model=model,
@@ -133,7 +137,12 @@ class History:
         """
         self._storage.retry_now_and_then()
         message = tables.NewMessage(
-            *(uuid.uuid4().hex, conversation, "user", text, _now(), "done", {}, assessment or {})
+            id=uuid.uuid4().hex,
+            conversation=conversation,
+            role="user",
+            text=text,
+            created=_now(),
+            assessment=assessment or {},
         )
         self._storage.write(lambda on: tables.add_message(on, message), conversation)
         self._begun.discard(conversation)
@@ -145,8 +154,14 @@ class History:
         """An answer with the status "streaming"; its message id. `generation`: what makes it
         (seed, sampling, model hash, version)."""
         message = tables.NewMessage(
-            *(uuid.uuid4().hex, conversation, "assistant", "", _now(), "streaming"),
-            *(generation or {}, {}, self._writer),
+            id=uuid.uuid4().hex,
+            conversation=conversation,
+            role="assistant",
+            text="",
+            created=_now(),
+            status="streaming",
+            generation=generation or {},
+            writer=self._writer,
         )
         with self._guard:
             self._storage.write(lambda on: tables.add_message(on, message), conversation)
@@ -154,11 +169,11 @@ class History:
         return message.id
 
     def answer_append(self, message: str, text: str) -> None:
-        """More of a growing answer; saved at most once a second."""
+        """More of a growing answer; saved at most once a second. One that has ended stays so."""
         with self._guard:
             growing = self._growing.get(message)
             if growing is None:
-                raise SparseDoctorError("this answer has ended; begin a new one")
+                return
             growing.unsaved += text
             if time.monotonic() - growing.saved_at >= SAVE_SECONDS:
                 self._save_growing(message, growing)
@@ -174,25 +189,21 @@ class History:
         routing: Sequence[float] | None = None,
         assessment: Mapping[str, object] | None = None,
     ) -> None:
-        """End an answer. `text` replaces what grew (the answer as reviewed); what is None stays."""
+        """End an answer. `text` replaces what grew (the answer as reviewed); what is None stays.
+
+        An answer that has ended already (closing does that too) stays as it is.
+        """
         with self._guard:
             growing = self._growing.pop(message, None)
             if growing is None:
-                raise SparseDoctorError("this answer has ended; begin a new one")
+                return
+            ending = tables.Ending(
+                status, text, growing.unsaved, error, generation, routing, assessment
+            )
             now = _now()
-
-            def work(connection: sqlite3.Connection) -> None:
-                tables.finish(
-                    *(connection, message, status, now),
-                    text=text,
-                    rest=growing.unsaved,
-                    error=error,
-                    generation=generation,
-                    routing=routing,
-                    assessment=assessment,
-                )
-
-            self._storage.write(work, growing.conversation)
+            self._storage.write(
+                lambda on: tables.finish(on, message, ending, now), growing.conversation
+            )
 
     # --- reading ---
 
@@ -320,7 +331,9 @@ class History:
 
 def default_path() -> Path:
     """Where the history lies. Raises SparseDoctorError when the folder cannot be made."""
-    return data_dir() / FILE_NAME
+    folder = data_dir()
+    disk_file.make_private(folder)  # it may have been there before, open to others
+    return folder / FILE_NAME
 
 
 def convert_history(old: str | None, new: str | None, path: Path | None = None) -> list[Path]:

@@ -131,7 +131,7 @@ def _checked(
         version = schema.version_of(connection)
         if version > schema.VERSION:
             raise Unusable(HistoryNotice(Trouble.NEWER, {"path": str(path)}))
-        if connection.execute("PRAGMA quick_check (1)").fetchone() != ("ok",):
+        if version < 0 or connection.execute("PRAGMA quick_check (1)").fetchone() != ("ok",):
             raise _Damaged
         if 0 < version < schema.VERSION:
             raise _Older
@@ -253,7 +253,7 @@ def _recover(connection: sqlite3.Connection, now: str) -> None:
     """End the answers whose program is gone. Also shows whether the file can be written."""
     with database.transaction(connection):
         gone = [w for w in tables.growing_writers(connection) if not is_alive(w)]
-        tables.end_growing(connection, gone, "error", now)
+        tables.end_abandoned(connection, gone, now)
 
 
 def _explain_system(error: OSError, path: Path) -> HistoryNotice:

@@ -63,14 +63,20 @@ class NotOurs(Exception):
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """0 for an empty file. Raises NotOurs for somebody else's database."""
+    """0 for an empty file, -1 for our tables in a file whose header is damaged.
+
+    Raises NotOurs for somebody else's database.
+    """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION_ID:
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables or version:
-            raise NotOurs
-    return int(version)
+    if application == APPLICATION_ID and version > 0:
+        return int(version)
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not names and not version and not application:
+        return 0
+    if {"conversation", "message", "upkeep"} <= names:
+        return -1
+    raise NotOurs
 
 
 def migrate(connection: sqlite3.Connection) -> None:

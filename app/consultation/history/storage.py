@@ -49,6 +49,7 @@ class Storage:
         self._guard = threading.RLock()
         self._unsaved: set[str] = set()  # conversations changed while in memory
         self._failed_at = time.monotonic()
+        self._closed = False
 
     @classmethod
     def in_file(cls, path: Path, passphrase: str | None, clock: Clock) -> Self:
@@ -61,7 +62,8 @@ class Storage:
                 read_into(connection, path, passphrase)
             return cls(connection, clock, path=path, passphrase=passphrase, notices=[reason.notice])
         storage = cls(
-            *(opened.connection, clock),
+            opened.connection,
+            clock,
             path=path,
             passphrase=passphrase,
             lock=opened.lock,
@@ -86,6 +88,7 @@ class Storage:
     def read(self, work: Work[T]) -> T:
         """Run `work`; when the file fails, again on what of it is in memory."""
         with self._guard:
+            self._refuse_closed()
             try:
                 return work(self._connection)
             except database.database_errors() as error:
@@ -95,6 +98,7 @@ class Storage:
     def write(self, work: Work[T], conversation: str | None = None) -> T:
         """Run `work` in a transaction, committed on return; when the file fails, in memory."""
         with self._guard:
+            self._refuse_closed()
             try:
                 result = self._in_transaction(work)
             except database.database_errors() as error:
@@ -110,6 +114,7 @@ class Storage:
         Never falls back to memory: raises SparseDoctorError when the file cannot be changed.
         """
         with self._guard:
+            self._refuse_closed()
             self.retry_saving()
             if self.path is None or self.on_disk:
                 try:
@@ -137,7 +142,7 @@ class Storage:
     def retry_saving(self) -> bool:
         """After the file failed: copy what changed since into it, if that is possible now."""
         with self._guard:
-            if self.path is None or self.on_disk:
+            if self.path is None or self.on_disk or self._closed:
                 return self.on_disk
             try:
                 opened = open_file(self.path, self._passphrase, self._clock())
@@ -165,6 +170,11 @@ class Storage:
             _close(self._connection)
             if self._lock:
                 self._lock.release()
+            self._closed = True
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise SparseDoctorError("the history is closed; open it again")
 
     def _in_transaction(self, work: Work[T]) -> T:
         with database.transaction(self._connection):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparsedoctor.app.consultation.history import search
 from sparsedoctor.app.consultation.history.records import (
@@ -44,10 +44,24 @@ class NewMessage:
     role: Role
     text: str
     created: str
-    status: Status
-    generation: Mapping[str, object]
-    assessment: Mapping[str, object]
+    status: Status = "done"
+    generation: Mapping[str, object] = field(default_factory=dict)
+    assessment: Mapping[str, object] = field(default_factory=dict)
     writer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an answer ends. `text` replaces what grew, otherwise `rest` is appended to it; what is
+    None stays as it was."""
+
+    status: EndStatus
+    text: str | None = None
+    rest: str = ""
+    error: str = ""
+    generation: Mapping[str, object] | None = None
+    routing: Sequence[float] | None = None
+    assessment: Mapping[str, object] | None = None
 
 
 def add_conversation(
@@ -84,8 +98,14 @@ def add_message(connection: sqlite3.Connection, message: NewMessage) -> bool:
         "INSERT INTO message (id, conversation, role, text, created, status, generation,"
         " assessment, writer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(message.id, message.conversation, message.role, message.text, message.created),
-            *(message.status, as_json(message.generation), as_json(message.assessment)),
+            message.id,
+            message.conversation,
+            message.role,
+            message.text,
+            message.created,
+            message.status,
+            as_json(message.generation),
+            as_json(message.assessment),
             message.writer,
         ),
     ).lastrowid
@@ -105,36 +125,26 @@ def grow(connection: sqlite3.Connection, message: str, text: str) -> None:
     connection.execute("UPDATE message SET text = text || ? WHERE id = ?", (text, message))
 
 
-def finish(
-    connection: sqlite3.Connection,
-    message: str,
-    status: EndStatus,
-    now: str,
-    *,
-    text: str | None,
-    rest: str,
-    error: str,
-    generation: Mapping[str, object] | None,
-    routing: Sequence[float] | None,
-    assessment: Mapping[str, object] | None,
-) -> None:
-    """End an answer: `text` replaces what grew, otherwise `rest` is appended to it."""
+def finish(connection: sqlite3.Connection, message: str, ending: Ending, now: str) -> None:
+    """End an answer; one that was deleted meanwhile stays so."""
     row = connection.execute(
         "SELECT number, text, conversation FROM message WHERE id = ?", (message,)
     ).fetchone()
     if row is None:
-        return  # deleted in another window
+        return
     number, grown, conversation = row
-    whole = grown + rest if text is None else text
+    whole = grown + ending.rest if ending.text is None else ending.text
     connection.execute(
         "UPDATE message SET text = ?, status = ?, error = ?, writer = '',"
         " generation = coalesce(?, generation), routing = coalesce(?, routing),"
         " assessment = coalesce(?, assessment) WHERE id = ?",
         (
-            *(whole, status, error),
-            None if generation is None else as_json(generation),
-            None if routing is None else json.dumps(list(routing)),
-            None if assessment is None else as_json(assessment),
+            whole,
+            ending.status,
+            ending.error,
+            None if ending.generation is None else as_json(ending.generation),
+            None if ending.routing is None else json.dumps(list(ending.routing)),
+            None if ending.assessment is None else as_json(ending.assessment),
             message,
         ),
     )
@@ -142,27 +152,14 @@ def finish(
     connection.execute("UPDATE conversation SET updated = ? WHERE id = ?", (now, conversation))
 
 
-def end_growing(
-    connection: sqlite3.Connection, writers: Iterable[str], status: EndStatus, now: str
-) -> int:
-    """End every answer that these writers left growing; how many there were."""
-    ended = 0
+def end_abandoned(connection: sqlite3.Connection, writers: Iterable[str], now: str) -> None:
+    """End the answers that these writers, which are gone, left growing."""
     for writer in writers:
         rows = connection.execute(
             "SELECT id FROM message WHERE status = 'streaming' AND writer = ?", (writer,)
         ).fetchall()
         for (message,) in rows:
-            finish(
-                *(connection, message, status, now),
-                text=None,
-                rest="",
-                error=INTERRUPTED if status == "error" else "",
-                generation=None,
-                routing=None,
-                assessment=None,
-            )
-            ended += 1
-    return ended
+            finish(connection, message, Ending("error", error=INTERRUPTED), now)
 
 
 def growing_writers(connection: sqlite3.Connection) -> list[str]:

@@ -80,8 +80,10 @@ def test_an_answer_ends_with_its_status(store: History, status: str) -> None:
     store.answer_finish(answer, status, error="why")  # type: ignore[arg-type]
     assert store.messages(conversation)[1].status == status
     assert store.messages(conversation)[1].text == "so far"
-    with pytest.raises(SparseDoctorError, match="has ended"):
-        store.answer_append(answer, "more")
+    store.answer_append(answer, "more")
+    store.answer_finish(answer, "done", text="other")
+    assert store.messages(conversation)[1].status == status
+    assert store.messages(conversation)[1].text == "so far"
 
 
 def test_the_answer_is_saved_while_it_grows(
@@ -277,6 +279,24 @@ def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None
     (tmp_path / "h.db").chmod(0o644)
     with History.open(tmp_path / "h.db"):
         assert stat.S_IMODE((tmp_path / "h.db").stat().st_mode) == 0o600
+
+
+def test_a_folder_that_others_could_read_is_closed_to_them(home: Path) -> None:
+    (home / "data").mkdir(mode=0o755)
+    with History.open():
+        assert stat.S_IMODE((home / "data").stat().st_mode) == 0o700
+
+
+def test_a_closed_history_says_so_and_lets_a_late_answer_go(store: History) -> None:
+    conversation = store.begin()
+    store.add_user(conversation, "q")
+    answer = store.answer_begin(conversation)
+    store.close()
+    store.answer_append(answer, "late")
+    store.answer_finish(answer)
+    for use in (store.begin, store.conversations, store.delete_all):
+        with pytest.raises(SparseDoctorError, match="closed"):
+            use()
 
 
 def test_a_private_history_writes_nothing(home: Path, tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_html_holds_no_foreign_markup_and_loads_nothing() -> None:
 
     evil = SummaryTurn(words=EVIL, answer=EVIL, rules=(replace(RULE, words=EVIL, rule=EVIL),))
     fields = replace(
-        *(FIELDS,), turns=(evil,), intake={"allergies": [EVIL]}, model=EVIL, remarks=(EVIL,)
+        FIELDS, turns=(evil,), intake={"allergies": [EVIL]}, model=EVIL, remarks=(EVIL,)
     )
     text = export_summary(fields, "html")
     page = Page()
@@ -244,7 +244,7 @@ def test_the_page_is_one_page_of_paper(tmp_path: Path, language: str) -> None:
     rule = replace(RULE, words="w " * 100)
     rules = tuple(replace(rule, rule=f"rule-{n}", advice=f"{n} " * 90) for n in range(9))
     long = replace(
-        *(FIELDS,),
+        FIELDS,
         language=language,
         turns=tuple(
             SummaryTurn(f"pulse 1{n} 很疼 " + "words " * 300, "字\n" * 5000, rules=rules)
