@@ -12,7 +12,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -20,6 +20,7 @@ from sparsedoctor.core.errors import SparseDoctorError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz")
 ARROW_SUFFIXES = (".arrow", ".parquet")
+_ARROW_FILE = b"ARROW1"  # how an Arrow file begins; a stream begins otherwise
 
 # A dialogue can be longer than the csv module's default limit of 128 kB a field.
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
@@ -76,6 +77,9 @@ def data_files(path: Path) -> list[Path]:
         and file.name not in ("state.json", "dataset_info.json")
         and not file.name.startswith((".", "cache-"))
     ]
+    for inner in ("train", "data"):  # as folders of the Hugging Face hub are laid out
+        if not files and (path / inner).is_dir():
+            return data_files(path / inner)
     if not files:
         raise SparseDoctorError(
             f"{path} holds no training files; expected {', '.join(SUFFIXES + ARROW_SUFFIXES)}"
@@ -122,7 +126,7 @@ def _read_lines(path: Path, file: TextIO) -> Iterator[Record]:
         if not line.isascii():
             _check_text(line, path, number)
         try:
-            fields = json.loads(line)
+            fields = json.loads(line.strip())
         except json.JSONDecodeError as error:
             raise SparseDoctorError(
                 f"{path}, line {number}: expected one JSON object, found {_short(line)} "
@@ -184,11 +188,15 @@ def _read_arrow(path: Path) -> Iterator[Record]:
     number = 0
     try:
         with path.open("rb") as file:
-            batches = (
-                parquet.ParquetFile(file).iter_batches()
-                if path.suffix == ".parquet"
-                else arrow.ipc.open_stream(file)
-            )
+            batches: Iterable[Any]
+            if path.suffix == ".parquet":
+                batches = parquet.ParquetFile(file).iter_batches()
+            elif file.read(len(_ARROW_FILE)) == _ARROW_FILE:
+                table = arrow.ipc.open_file(file)
+                batches = map(table.get_batch, range(table.num_record_batches))
+            else:  # what `datasets` saves
+                file.seek(0)
+                batches = arrow.ipc.open_stream(file)
             for batch in batches:
                 for fields in batch.to_pylist():
                     number += 1

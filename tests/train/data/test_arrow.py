@@ -40,6 +40,23 @@ def test_a_saved_data_set_is_read_row_by_row(tmp_path: Path) -> None:
     ]
 
 
+def test_an_arrow_file_is_read_as_a_stream_is(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.Table.from_pylist(ROWS)
+    with arrow.ipc.new_file(tmp_path / "x.arrow", table.schema) as file:
+        file.write_table(table, max_chunksize=1)
+    assert [e.question for e in read_examples(tmp_path / "x.arrow")] == ["Hi", "头痛"]
+
+
+def test_a_folder_laid_out_as_on_the_hub_is_read(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("A data set.")
+    inner = tmp_path / "data"
+    inner.mkdir()
+    for name, row in (("train-0", ROWS[0]), ("test-0", ROWS[1])):
+        (inner / f"{name}.jsonl").write_text(json.dumps(row))
+    assert [e.question for e in read_examples(tmp_path)] == ["Hi"]
+
+
 def test_a_saved_dictionary_stands_for_its_train_split(tmp_path: Path) -> None:
     _save(tmp_path / "saved" / "train", ROWS[:1])
     _save(tmp_path / "saved" / "test", ROWS[1:])
