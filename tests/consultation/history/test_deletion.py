@@ -36,8 +36,9 @@ def _fill(store: History, count: int = 30) -> list[str]:
 def _files_with_words(folder: Path) -> list[tuple[str, str]]:
     found = []
     for path in folder.rglob("*"):
-        # the index holds the folded words, in pieces of three characters
-        for words in (*WORDS, WORDS[0][:11], WORDS[1][:4]):
+        # the index holds the folded words in pieces of three characters, of which neighbours
+        # share what they begin with: 疮 stands in the middle and nowhere else
+        for words in (*WORDS, WORDS[0][:11], WORDS[1][:4], "疮"):
             if path.is_file() and words.encode() in path.read_bytes():
                 found.append((path.name, words))
     return found
@@ -67,10 +68,12 @@ def test_deleting_all_removes_the_words_from_every_file(file: Path) -> None:
         backup = Path(f"{file}.before-2-1")
         for old in (aside, backup, Path(f"{aside}-wal")):
             old.write_text(WORDS[0])
+        full = file.stat().st_size
         store.delete_all()
         assert _files_with_words(file.parent) == []
         assert store.conversations() == []
         assert store.take_notices() == ()
+        assert file.stat().st_size < full / 3  # rewritten, not only overwritten
     assert _files_with_words(file.parent) == []
 
 

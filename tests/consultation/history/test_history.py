@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsedoctor.app.consultation.history import History, history, write_private
+from sparsedoctor.app.consultation.history import History, disk_file, history, write_private
 from sparsedoctor.core.errors import SparseDoctorError
 
 
@@ -271,6 +271,40 @@ def test_the_default_place_is_the_data_folder(home: Path) -> None:
                 assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     finally:
         os.umask(old)
+
+
+def test_the_file_is_private_before_anybody_makes_it_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_file, "make_private", lambda path: None)
+    old = os.umask(0)
+    try:
+        with History.open(tmp_path / "new" / "h.db") as store:
+            _talk(store, ("one", "a"))
+            assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+            for file in (tmp_path / "new").iterdir():
+                assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    finally:
+        os.umask(old)
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [
+        ("journal_mode", "wal"),
+        ("synchronous", 2),  # FULL
+        ("secure_delete", 1),
+        ("temp_store", 2),  # MEMORY
+        ("foreign_keys", 1),
+        ("busy_timeout", 5000),
+    ],
+)
+def test_the_connection_is_set_up_to_keep_and_to_forget(
+    tmp_path: Path, pragma: str, value: object
+) -> None:
+    with History.open(tmp_path / "h.db") as store:
+        row = store._storage._connection.execute(f"PRAGMA {pragma}").fetchone()
+        assert row == (value,)
 
 
 def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
