@@ -119,12 +119,15 @@ class Service:
         kept = model.reuse(prompt)
         if kept < len(prompt) - 1:
             read_prompt(model, [*prompt[kept:-1]])
+        model.rewind(len(prompt) - 1)
+        after_prompt = model.read(prompt[-1:], logits=True)
+        assert after_prompt is not None
         scores = []
         for continuation in request["continuations"]:
             tokens = vocabulary.plain(continuation)
             _refuse_longer(model, len(prompt) + len(tokens))
-            model.rewind(len(prompt) - 1)
-            scores.append(_log_probabilities(model, prompt[-1], tokens))
+            model.rewind(len(prompt))
+            scores.append(_log_probabilities(model, after_prompt, tokens))
         return {"scores": scores}
 
     def _tokenize(self, request: dict[str, Any], _: bytes) -> dict[str, Any]:
@@ -168,18 +171,26 @@ def _choose_template(request: dict[str, Any], model: LlamaModel) -> tuple[Templa
     )
 
 
-def _log_probabilities(model: LlamaModel, before: int, tokens: Sequence[int]) -> list[float]:
-    """Natural log-probability of each token, the first one after the token `before`."""
-    inputs, batch = [before, *tokens[:-1]], model.settings.batch
-    scores: list[float] = []
-    for at in range(0, len(tokens), batch):
-        logits = model.read(inputs[at : at + batch], logits=True)
+def _log_probabilities(
+    model: LlamaModel, before: NDArray[np.float32], tokens: Sequence[int]
+) -> list[float]:
+    """Natural log-probability of each token; `before` are the logits `[1, vocabulary]` that the
+    first one is chosen by. A single token needs no reading at all."""
+    batch = model.settings.batch
+    scores = _chosen(before, tokens[:1])
+    for at in range(0, len(tokens) - 1, batch):
+        inputs = tokens[at : min(at + batch, len(tokens) - 1)]
+        logits = model.read(inputs, logits=True)
         assert logits is not None
-        wide = logits.astype(np.float64)
-        wide -= wide.max(axis=1, keepdims=True)
-        norm = np.log(np.exp(wide).sum(axis=1))
-        wanted = tokens[at : at + len(wide)]
-        scores += (wide[np.arange(len(wide)), wanted] - norm).tolist()
+        scores += _chosen(logits, tokens[at + 1 : at + 1 + len(inputs)])
+    return scores
+
+
+def _chosen(logits: NDArray[np.float32], tokens: Sequence[int]) -> list[float]:
+    wide = logits[: len(tokens)].astype(np.float64)
+    wide -= wide.max(axis=1, keepdims=True)
+    norm = np.log(np.exp(wide).sum(axis=1))
+    scores: list[float] = (wide[np.arange(len(tokens)), list(tokens)] - norm).tolist()
     return scores
 
 

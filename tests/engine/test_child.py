@@ -113,16 +113,19 @@ def test_a_second_answer_at_once_is_refused(engine: ChildEngine) -> None:
 
 
 def test_scores_are_the_log_probabilities_of_evaluate(engine: ChildEngine) -> None:
-    continuations = [" yes", " no, not at all", "B"]
+    continuations = [" yes", " no, not at all", "B", "", "well " * 300]
     scores = engine.score(QUESTION, continuations)
     prompt = "".join(f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in QUESTION)
     before = engine.tokenize(prompt + "<|im_start|>assistant\n", control=True)
     for continuation, found in zip(continuations, scores, strict=True):
         tokens = engine.tokenize(continuation)
+        if not tokens:
+            assert found == []
+            continue
         logits = engine.evaluate([*before, *tokens]).logits[len(before) - 1 : -1].astype(float)
         norm = np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1)) + logits.max(-1)
         expected = logits[np.arange(len(tokens)), tokens] - norm
-        np.testing.assert_allclose(found, expected, atol=2e-3)
+        np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 def test_closing_twice_is_harmless_and_ends_the_process(engine: ChildEngine) -> None:
