@@ -1,6 +1,8 @@
 """One consultation: the person's words go in, events come out.
 
     words ─▶ rules ─▶ Assessed ─▶ model (engine events) ─▶ rules on the answer ─▶ Reviewed
+                         ├─▶ FollowUp ──────────────────────────────────────────────▶ │
+                         └─▶ fixed text of an emergency (TextDelta, Finished) ──────▶ │
 
 Independent of any interface; the terminal and the browser show the same events. The rules speak
 before the model's first word, and what they say does not depend on the model.
@@ -12,12 +14,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sparsedoctor.app.consultation.assessment import Assessment
+from sparsedoctor.app.consultation.cautions import cautions
+from sparsedoctor.app.consultation.emergency_reply import emergency_reply, replaces_model
+from sparsedoctor.app.consultation.follow_up import questions
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.consultation.language import Language, language_of
+from sparsedoctor.app.consultation.numbers import numbers_for
 from sparsedoctor.app.consultation.prompts import instructions
+from sparsedoctor.app.consultation.review import review
+from sparsedoctor.app.consultation.summary.wording import DISCLAIMER
 from sparsedoctor.app.consultation.triage import assess
-from sparsedoctor.core.engine.protocol import Engine, Event, Finished, Message, Sampling
+from sparsedoctor.core.engine.protocol import (
+    Engine,
+    Event,
+    Finished,
+    Message,
+    Notice,
+    Sampling,
+    Statistics,
+    TextDelta,
+)
 from sparsedoctor.core.errors import SparseDoctorError
+
+LONGEST_WORDS = 20_000  # characters of one message
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +48,10 @@ class Assessed:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """What is missing and matters, at most three questions; asked before advice is given."""
+    """What is missing and matters, at most three questions; asked before advice is given.
+
+    The model is not asked in such a turn: the person answers first.
+    """
 
     questions: tuple[str, ...]
 
@@ -55,12 +77,15 @@ class Turn:
     answer: str = ""
     remarks: tuple[str, ...] = ()
     finished: Finished | None = None
+    questions: tuple[str, ...] = ()  # asked back in the place of an answer
 
 
 class Consultation:
     """A conversation about one health matter.
 
     One turn at a time; `cancel` may be called from any thread. `region` goes before the intake's.
+    `follow_up`: ask for what is missing before the model answers. Nothing is written anywhere
+    here; `history.recorder.Recorder` saves the events as they pass by.
     """
 
     def __init__(
@@ -70,14 +95,17 @@ class Consultation:
         intake: Intake | None = None,
         region: str | None = None,
         private: bool = True,
+        follow_up: bool = False,
         turns: Sequence[Turn] = (),
     ) -> None:
         """`turns` are those of a conversation that is taken up again."""
         self.intake = intake or Intake()
         self.private = private
+        self.follow_up = follow_up
         self._engine = engine
         self._region = region
         self._turns: list[Turn] = list(turns)
+        self._asked: set[str] = set()  # questions that were asked already
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -92,38 +120,113 @@ class Consultation:
         self._region = region
 
     def ask(self, words: str, sampling: Sampling | None = None) -> Iterator[ConsultationEvent]:
-        """One turn: `Assessed`, what the engine reports, `Reviewed`.
+        """One turn: `Assessed`, then `FollowUp` or an answer with the engine's events, `Reviewed`.
 
-        Raises SparseDoctorError for empty words, EngineError when the model fails; the words
-        and what came of the answer are kept in `turns` either way.
+        In an emergency or crisis a fixed text stands in the place of the model's answer. Raises
+        SparseDoctorError for empty or endless words, EngineError when the model fails; what came
+        of the answer is kept in `turns` either way.
         """
         if not words.strip():
             raise SparseDoctorError("nothing was asked; type a question or describe a complaint")
+        if len(words) > LONGEST_WORDS:
+            raise SparseDoctorError(
+                f"{len(words):,} characters are too many; write at most {LONGEST_WORDS:,}"
+            )
         language = self._language(words)
-        assessment = self._assess(words, language)
+        assessment = self._assess(self._in_context(words), language)
         self._turns.append(Turn(words, assessment))
         yield Assessed(assessment)
-        yield from self._answer(language, sampling or Sampling())
+        open_questions = self._open_questions(words, assessment, language)
+        if open_questions:
+            yield from self._ask_back(open_questions, language)
+        else:
+            yield from self._answer(language, sampling or Sampling())
 
     def regenerate(self, sampling: Sampling | None = None) -> Iterator[ConsultationEvent]:
         """Answer the last question anew."""
         if not self._turns:
             raise SparseDoctorError("there is no question yet to answer again")
-        last = self._turns.pop()
-        yield from self.ask(last.words, sampling)
+        last = self._turns[-1]
+        self._turns[-1] = Turn(last.words, last.assessment)
+        yield Assessed(last.assessment)
+        language: Language = "zh" if last.assessment.language == "zh" else "en"
+        yield from self._answer(language, sampling or Sampling())
 
     def cancel(self) -> None:
         """End the running answer soon; what was written of it stays."""
         self._engine.cancel()
 
+    # --- the ways a turn can go ---
+
+    def _ask_back(self, asked: tuple[str, ...], language: Language) -> Iterator[ConsultationEvent]:
+        self._asked.update(asked)
+        text = "\n".join(f"{number}. {one}" for number, one in enumerate(asked, 1))
+        self._turns[-1] = replace(self._turns[-1], answer=text, questions=asked)
+        nothing = self._assess("", language)
+        yield FollowUp(asked)
+        yield Reviewed(text, (), nothing)
+
     def _answer(self, language: Language, sampling: Sampling) -> Iterator[ConsultationEvent]:
-        messages = self._messages(language)
-        for event in self._engine.generate(messages, sampling):
-            if isinstance(event, Finished):
-                self._turns[-1] = replace(self._turns[-1], answer=event.text, finished=event)
-            yield event
-        answer = self._turns[-1].answer
-        yield Reviewed(answer, (), self._assess(answer, language))
+        turn = self._turns[-1]
+        if replaces_model(turn.assessment):
+            yield from self._fixed_answer(turn.assessment, sampling)
+            return
+        first = not any(earlier.finished for earlier in self._turns[:-1])
+        for caution in cautions(self.intake, turn.words, language):
+            yield Notice(caution.text)
+        if first:
+            yield Notice(DISCLAIMER[language])
+        yield from self._model_answer(language, sampling)
+
+    def _fixed_answer(
+        self, assessment: Assessment, sampling: Sampling
+    ) -> Iterator[ConsultationEvent]:
+        text = emergency_reply(assessment)
+        finished = Finished("stop", text, Statistics(0, 0, 0, 0.0, 0.0), sampling)
+        self._turns[-1] = replace(self._turns[-1], answer=text, finished=finished)
+        yield TextDelta(text)
+        yield finished
+        yield Reviewed(text, (), assessment)
+
+    def _model_answer(self, language: Language, sampling: Sampling) -> Iterator[ConsultationEvent]:
+        finished: Finished | None = None
+        grown = ""
+        try:
+            for event in self._engine.generate(self._messages(language), sampling):
+                if isinstance(event, TextDelta):
+                    grown += event.text
+                elif isinstance(event, Finished):
+                    finished = event
+                yield event
+        finally:  # also when the model fails or the reader leaves in the middle
+            text = finished.text if finished else grown
+            reviewed = self._review(text, finished, language)
+        yield reviewed
+
+    def _review(self, answer: str, finished: Finished | None, language: Language) -> Reviewed:
+        checked = review(answer, language, numbers_for(self.region))
+        turn = self._turns[-1]
+        said = cautions(self.intake, turn.words, language)
+        more = [c.text for c in cautions(self.intake, answer, language) if c not in said]
+        remarks = (*checked.remarks, *more)
+        self._turns[-1] = replace(turn, answer=checked.text, remarks=remarks, finished=finished)
+        return Reviewed(checked.text, remarks, self._assess(checked.text, language))
+
+    # --- what a turn is made from ---
+
+    def _open_questions(
+        self, words: str, assessment: Assessment, language: Language
+    ) -> tuple[str, ...]:
+        if not self.follow_up or (len(self._turns) > 1 and self._turns[-2].questions):
+            return ()  # never twice in a row: after an answer to questions comes advice
+        asked = questions(words, assessment, self.intake, language)
+        return tuple(question for question in asked if question not in self._asked)
+
+    def _in_context(self, words: str) -> str:
+        """The words with those they answer: "since Monday, and vomiting" belongs to "headache"."""
+        if self._turns and self._turns[-1].questions:
+            return f"{self._turns[-1].words}\n\n{words}"
+        return words
 
     def _messages(self, language: Language) -> list[Message]:
         messages = [Message("system", instructions(language, self.intake))]
@@ -137,7 +240,8 @@ class Consultation:
     def _language(self, words: str) -> Language:
         if self.intake.language:
             return self.intake.language
-        return language_of(words, self._turns[-1].assessment.language if self._turns else "en")  # type: ignore[arg-type]
+        before = self._turns[-1].assessment.language if self._turns else "en"
+        return language_of(words, "zh" if before == "zh" else "en")
 
     def _assess(self, text: str, language: Language) -> Assessment:
         return assess(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import locale
+import os
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -33,11 +34,18 @@ def regions() -> tuple[str, ...]:
     return tuple(sorted(code for code in _table() if code != INTERNATIONAL))
 
 
-def region_of_locale() -> str:
-    """The region that the computer's locale names ("zh_CN" -> "CN"), or ""."""
-    name = locale.getlocale()[0] or ""
-    region = name.partition("_")[2].partition(".")[0].partition("@")[0].upper()
-    return region if region in _table() else ""
+def region_of_locale(environment: Mapping[str, str] = os.environ) -> str:
+    """The region that the environment's locale names ("zh_CN.UTF-8" -> "CN"), or "".
+
+    Python's own `locale` turns "C.UTF-8" into "en_US", so the variables are read here, in the
+    order that POSIX gives them.
+    """
+    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        name = environment.get(variable, "")
+        if name:
+            region = name.partition(".")[0].partition("@")[0].partition("_")[2].upper()
+            return region if region in _table() else ""
+    return ""
 
 
 def emergency_line(region: str | None, language: Language) -> str:

@@ -1,4 +1,4 @@
-"""The system prompt, one file per language under prompts/, with a hash that exports carry."""
+"""The system prompt, one file per language under prompt_texts/, with a hash that exports carry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ class Prompt:
 @cache
 def system_prompt(language: Language) -> Prompt:
     """The prompt file of `language`, as it lies in the package."""
-    data = files("sparsedoctor.app.consultation").joinpath("prompts", f"{language}.md").read_bytes()
+    data = (
+        files("sparsedoctor.app.consultation")
+        .joinpath("prompt_texts", f"{language}.md")
+        .read_bytes()
+    )
     return Prompt(language, data.decode("utf-8").strip(), hashlib.sha256(data).hexdigest())
 
 

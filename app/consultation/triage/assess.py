@@ -144,7 +144,9 @@ class Reading:
 
     def flag(self, name: str) -> list[Span]:
         if name == "pregnant":
-            return [NOWHERE] if self._pregnant else self.has("pregnant") + self.measured_spans("weeks")
+            return (
+                [NOWHERE] if self._pregnant else self.has("pregnant") + self.measured_spans("weeks")
+            )
         if name in ("female", "male"):
             if self._sex:
                 return [NOWHERE] if self._sex == name else []

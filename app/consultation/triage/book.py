@@ -21,9 +21,9 @@ from sparsedoctor.app.consultation.triage.lexicon import Lexicon
 from sparsedoctor.core.errors import SparseDoctorError
 
 MEASURES = frozenset(
-    ["temp", "spo2", "sys", "dia", "pulse", "breaths", "sugar", "age", "days", "weeks", "points", "pieces"]
+    """temp spo2 sys dia pulse breaths sugar age days weeks points pieces""".split()  # noqa: SIM905
 )
-FLAGS = frozenset(["pregnant", "female", "male", "infant", "child", "elderly", "breastfeeding"])
+FLAGS = frozenset(["pregnant", "female", "male", "infant", "child", "elderly"])
 _LANGUAGES = ("en", "zh")
 _KEYS = {"id", "urgency", "when", "say", "why", "source", "examples", "crisis", "unreal_too"}
 
@@ -165,9 +165,7 @@ def _joined(expression: str | list[str]) -> str:
 
 def _phrases(words: Any, where: str) -> tuple[str, ...]:
     _check(isinstance(words, Mapping) and words.keys() <= set(_LANGUAGES), where, "needs en and zh")
-    phrases = [
-        phrase.strip() for text in words.values() for phrase in re.split("[,，]", str(text))
-    ]
+    phrases = [phrase.strip() for text in words.values() for phrase in re.split("[,，]", str(text))]
     _check(all(phrases), where, "has an empty phrase (two commas in a row?)")
     return tuple(phrases)
 

@@ -73,7 +73,9 @@ def parse(source: str) -> tuple[Expression, set[str]]:
     parser = _Parser(source)
     expression = parser.either()
     if parser.at < len(parser.tokens):
-        raise ExpressionError(f"{source!r}: unexpected {parser.tokens[parser.at].group().strip()!r}")
+        raise ExpressionError(
+            f"{source!r}: unexpected {parser.tokens[parser.at].group().strip()!r}"
+        )
     return expression, parser.names
 
 

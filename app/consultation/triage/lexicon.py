@@ -21,7 +21,7 @@ Span = tuple[int, int]  # first token, token after the last
 _LITTLE_WORDS = frozenset(
     """my his her their our your him it its the a an this that these those
     very so really just quite pretty too such completely suddenly all always also kinda bit still
-    is are was were be been being has have had got getting gone""".split()
+    is are was were be been being has have had got getting gone""".split()  # noqa: SIM905
 ) | frozenset("的得地了着很太都也还就又点些有好特别非常直老总已经我他她它这那在")
 _MOST_PASSED_OVER = 3
 

@@ -16,66 +16,106 @@ _N = r"(\d{1,4}(?:\.\d{1,2})?|[一二两三四五六七八九十百半零几]{1,
 _WORDS = {
     word: number
     for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+        ]
     )
 } | {"a": 1, "an": 1, "couple": 2, "few": 3, "several": 4, "thirty": 30, "forty": 40, "twenty": 20}
 _EN = r"(\d{1,4}(?:\.\d{1,2})?|(?:a couple|a few|" + "|".join(_WORDS) + r")\b)"
 
 _TEMPERATURE = re.compile(
-    r"(?:(?<![\d.])(\d{2,3}(?:\.\d)?)\s{0,2}(?:°\s{0,2}[cf]?|度(\d)?|degrees?\s?[cf]?\w{0,12}|deg\b|摄氏度|华氏度|[cf]\b))"
+    r"(?:(?<![\d.])(\d{2,3}(?:\.\d)?)\s{0,2}(?:°\s{0,2}[cf]?|度(\d)?|degrees?\s?[cf]?\w{0,12}"
+    r"|deg\b|摄氏度|华氏度|[cf]\b))"
     r"|(?:(三十[五六七八九]|四十[一二]?)度([一二三四五六七八九半])?)"
-    r"|(?:(?:temp\w{0,9}|fever\w{0,3}|体温|烧到了?|高烧|发烧|发热|低烧|烧)[^\d\n。.;；]{0,18}?(?<!\d)(\d{2,3}(?:\.\d)?)(?![\d/%]|\s{0,2}(?:days?|hours?|weeks?|天|小时|周|岁|years?|bpm|months?|月)))"
+    r"|(?:(?:temp\w{0,9}|fever\w{0,3}|体温|烧到了?|高烧|发烧|发热|低烧"
+    r"|烧)[^\d\n。.;；]{0,18}?(?<!\d)(\d{2,3}(?:\.\d)?)(?![\d/%]|\s{0,2}(?:days?|hours?"
+    r"|weeks?|天|小时|周|岁|years?|bpm|months?|月)))"
 )
 _OXYGEN = re.compile(
-    r"(?:spo2?|o2\s?sats?|\bo2|oxygen\w{0,3}|\bsats?\b|saturat\w{0,5}|血氧饱和度|血氧|氧饱和度?)[^\d\n。;；]{0,30}?(\d{2,3}(?:\.\d)?)(?!\d|/)"
+    r"(?:spo2?|o2\s?sats?|\bo2|oxygen\w{0,3}|\bsats?\b|saturat\w{0,5}|血氧饱和度|血氧"
+    r"|氧饱和度?)[^\d\n。;；]{0,30}?(\d{2,3}(?:\.\d)?)(?!\d|/)"
     r"|(?<!\d)(\d{2})\s?%\s{0,2}(?:oxygen|o2|spo2|on room air|on air|血氧)"
 )
-_PRESSURE = re.compile(r"(?<![\d/.])(\d{2,3})\s{0,2}(?:/|over|比|／)\s{0,2}(\d{2,3})(?![\d/]|\s{0,2}(?:年|月))")
+_PRESSURE = re.compile(
+    r"(?<![\d/.])(\d{2,3})\s{0,2}(?:/|over|比|／)\s{0,2}(\d{2,3})(?![\d/]|\s{0,2}(?:年|月))"
+)
 _PRESSURE_ZH = re.compile(r"血压[^\d\n。;；]{0,8}?(\d{2,3})[^\d\n。;；]{1,3}(\d{2,3})(?!\d)")
 _SYSTOLIC = re.compile(
-    r"(?:高压|收缩压|systolic\w{0,3}|\bsbp|\btop number|血压(?:高?到了?|升到了?|飙到了?|低到了?|都|有|是|只有)?|blood pressure(?: is| of| was)?)[^\d\n。;；,，]{0,10}?(\d{2,3})(?![\d/]|\s{0,2}over|\.\d)"
+    r"(?:高压|收缩压|systolic\w{0,3}|\bsbp|\btop number|血压(?:高?到了?|升到了?|飙到了?"
+    r"|低到了?|都|有|是|只有)?|blood pressure(?: is| of"
+    r"| was)?)[^\d\n。;；,，]{0,10}?(\d{2,3})(?![\d/]|\s{0,2}over|\.\d)"
 )
-_DIASTOLIC = re.compile(r"(?:低压|舒张压|diastolic\w{0,3}|\bdbp|bottom number)[^\d\n。;；,，]{0,10}?(\d{2,3})(?!\d)")
+_DIASTOLIC = re.compile(
+    r"(?:低压|舒张压|diastolic\w{0,3}|\bdbp|bottom number)[^\d\n。;；,，]{0,10}?(\d{2,3})(?!\d)"
+)
 _PULSE = re.compile(
-    r"(?:heart ?rate|heart(?:\s?is|'s|s)?\s(?:going|beating|at|doing|racing)|pulse|\bhr|心率|脉搏|心跳)[^\d\n。;；/]{0,22}?(\d{2,3})(?![\d/%])"
+    r"(?:heart ?rate|heart(?:\s?is|'s|s)?\s(?:going|beating|at|doing|racing)|pulse|\bhr|心率"
+    r"|脉搏|心跳)[^\d\n。;；/]{0,22}?(\d{2,3})(?![\d/%])"
     r"|(?<!\d)(\d{2,3})\s{0,2}(?:bpm|beats)"
-    r"|(?:心率|脉搏|心跳)[^\d\n。;；]{0,8}?(一百[零一二三四五六七八九]?[一二三四五六七八九十]{0,2}|二百)"
+    r"|(?:心率|脉搏"
+    r"|心跳)[^\d\n。;；]{0,8}?(一百[零一二三四五六七八九]?[一二三四五六七八九十]{0,2}|二百)"
 )
 _BREATHS = re.compile(
-    r"(?:respiratory rate|respirations?|resp rate|breathing rate|\brr\b|呼吸频率|呼吸)[^\d\n。;；/]{0,18}?(\d{2,3})(?![\d/%])"
+    r"(?:respiratory rate|respirations?|resp rate|breathing rate|\brr\b|呼吸频率"
+    r"|呼吸)[^\d\n。;；/]{0,18}?(\d{2,3})(?![\d/%])"
     r"|(?<!\d)(\d{2,3})\s{0,2}breaths"
 )
 _SUGAR = re.compile(
-    r"(?:glucose|sugars?|\bbgl?|\bbm|dexi|fingerstick|血糖|餐后|空腹)[^\d\n。;；]{0,32}?(\d{1,4}(?:\.\d{1,2})?)\s{0,2}(mmol|mg|毫摩|毫克)?"
+    r"(?:glucose|sugars?|\bbgl?|\bbm|dexi|fingerstick|血糖|餐后"
+    r"|空腹)[^\d\n。;；]{0,32}?(\d{1,4}(?:\.\d{1,2})?)\s{0,2}(mmol|mg|毫摩|毫克)?"
     r"|(?<![\d.])(\d{1,2}(?:\.\d{1,2})?)\s{0,2}(mmol)"
 )
 _AGE = re.compile(
-    rf"(?<![\d.]){_EN}\s{{0,2}}[- ]?(year|yr|month|mth|mo|week|wk|day|hour)s?[- ]{{0,2}}(?:old|of age)"
+    rf"(?<![\d.]){_EN}\s{{0,2}}[- ]?(year|yr|month|mth|mo|week|wk|day"
+    rf"|hour)s?[- ]{{0,2}}(?:old|of age)"
     r"|(?<![\d.])(\d{1,3})\s?-?(?:yo|y/o|y\.o\.?|yrs?|m/o)\b"
     r"|\b(?:age[ds]?|aged about)\s{0,2}:?(\d{1,3})\b"
     r"|(?<![\d.])(\d{2})(?:m|f)\b(?!/)"
 )
 _AGE_ZH = re.compile(
-    rf"{_N}\s?(?:周岁|岁)|{_N}\s?(?:个多?月|月)(?:大|龄|的?宝宝|的?婴|的?孩子|的?女儿|的?儿子|的?娃|零)|出生后?才?{_N}\s?(天|周|个?月)"
-    rf"|{_N}\s?(天|周)(?:大|龄)|(?:宝宝|孩子|婴儿|娃|女儿|儿子)(?:才|刚|现在|今年)?{_N}\s?(个?多?月|天|周)(?!的?烧|了)"
+    rf"{_N}\s?(?:周岁|岁)|{_N}\s?(?:个多?月|月)(?:大|龄|的?宝宝|的?婴|的?孩子|的?女儿|的?儿子"
+    rf"|的?娃|零)|出生后?才?{_N}\s?(天|周|个?月)"
+    rf"|{_N}\s?(天|周)(?:大|龄)|(?:宝宝|孩子|婴儿|娃|女儿|儿子)(?:才|刚|现在"
+    rf"|今年)?{_N}\s?(个?多?月|天|周)(?!的?烧|了)"
 )
-_DURATION = re.compile(rf"(?<![\w.]){_EN}\s{{0,2}}-?(minute|min|hour|hr|day|week|wk|month|year)s?\b(?![- ]old)")
+_DURATION = re.compile(
+    rf"(?<![\w.]){_EN}\s{{0,2}}-?(minute|min|hour|hr|day|week|wk|month|year)s?\b(?![- ]old)"
+)
 _DURATION_ZH = re.compile(rf"{_N}\s?多?个?多?(分钟|小时|钟头|天|日|星期|礼拜|周|月|年)(?!大|龄)")
 _WEEKS = re.compile(
-    r"(?<!\d)(\d{1,2})\s{0,2}-?w(?:ee)?ks?(?:\s{0,2}\+?\d)?\s{0,2}(?:pregnan|along|gestation|preggo)"
+    r"(?<!\d)(\d{1,2})\s{0,2}-?w(?:ee)?ks?(?:\s{0,2}\+?\d)?\s{0,2}(?:pregnan|along|gestation"
+    r"|preggo)"
     r"|\b(?:i'?m|i am|at)\s(\d{1,2})\s?w(?:ee)?ks?\b(?!\s(?:old|into|post|after|out|ago|in\b|of))"
-    r"|(?:pregnan\w{0,3}|gestation)[^\d\n。.]{0,14}(\d{1,2})\s{0,2}w(?:ee)?ks?|怀?孕[^\d\n。]{0,4}(\d{1,2})\+?\d?\s?周"
+    r"|(?:pregnan\w{0,3}|gestation)[^\d\n。.]{0,14}(\d{1,2})\s{0,2}w(?:ee)?ks?"
+    r"|怀?孕[^\d\n。]{0,4}(\d{1,2})\+?\d?\s?周"
 )
-_POINTS = re.compile(r"(?<![\d/.])(10|[0-9])\s{0,2}(?:/|out of|分之)\s{0,2}10(?!\d|/)|(?:疼痛|痛感|疼)(?:评分|程度)?\s?(10|\d)\s?分")
+_POINTS = re.compile(
+    r"(?<![\d/.])(10|[0-9])\s{0,2}(?:/|out of|分之)\s{0,2}10(?!\d|/)|(?:疼痛|痛感|疼)(?:评分"
+    r"|程度)?\s?(10|\d)\s?分"
+)
 _AMOUNT = re.compile(
-    rf"(?<![\w.]){_EN}\s{{0,2}}(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?(?:tablets?|pills?|capsules?|caplets?|tabs\b|tylenols?|paracetamols?|panadols?|ibuprofens?|advils?|aspirins?|sleeping)"
+    rf"(?<![\w.]){_EN}\s{{0,2}}(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?(?:tablets?"
+    rf"|pills?|capsules?|caplets?|tabs\b|tylenols?|paracetamols?|panadols?|ibuprofens?"
+    rf"|advils?|aspirins?|sleeping)"
     rf"|{_N}\s?多?(?:片|粒|颗|枚)"
 )
 _DAYS = {
     "hour": 1 / 24, "hr": 1 / 24, "小时": 1 / 24, "钟头": 1 / 24, "minute": 1 / 1440,
     "min": 1 / 1440, "分钟": 1 / 1440, "day": 1, "天": 1, "日": 1, "week": 7, "wk": 7, "周": 7,
-    "星期": 7, "礼拜": 7, "month": 30, "mth": 30, "mo": 30, "月": 30, "个月": 30, "year": 365, "yr": 365,
-    "年": 365,
+    "星期": 7, "礼拜": 7, "month": 30, "mth": 30, "mo": 30, "月": 30, "个月": 30, "year": 365,
+    "yr": 365, "年": 365,
 }  # fmt: skip
 
 
@@ -87,10 +127,26 @@ _UNITS = {
     "weeks": (_WEEKS, 1, 45, ("week", "wk", "wks", "孕")),
     "points": (_POINTS, 0, 10, ("10", "分")),
 }  # measure: pattern, least, most, one of these words must be there
-_AMOUNT_WORDS = "tab pill caps capl tylenol paracetamol panadol profen advil aspirin sleeping 片 粒 颗 枚".split()
-_AGE_WORDS = "old age yo y/o y.o yr m/o 岁 月 出生 天 周".split()
-_SUGAR_WORDS = "glucose sugar bg bm dexi finger mmol 血糖 餐后 空腹".split()
-_OXYGEN_WORDS = "o2 oxygen sat spo 氧".split()
+_AMOUNT_WORDS = [
+    "tab",
+    "pill",
+    "caps",
+    "capl",
+    "tylenol",
+    "paracetamol",
+    "panadol",
+    "profen",
+    "advil",
+    "aspirin",
+    "sleeping",
+    "片",
+    "粒",
+    "颗",
+    "枚",
+]
+_AGE_WORDS = ["old", "age", "yo", "y/o", "y.o", "yr", "m/o", "岁", "月", "出生", "天", "周"]
+_SUGAR_WORDS = ["glucose", "sugar", "bg", "bm", "dexi", "finger", "mmol", "血糖", "餐后", "空腹"]
+_OXYGEN_WORDS = ["o2", "oxygen", "sat", "spo", "氧"]
 
 
 def measures(plain: str) -> dict[str, list[Value]]:
@@ -179,7 +235,9 @@ def number(text: str) -> float:
 def _temperatures(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
     for match in _TEMPERATURE.finditer(plain):
         if match[3]:
-            value = number(match[3]) + (number(match[4]) / (1 if match[4] == "半" else 10) if match[4] else 0)
+            value = number(match[3]) + (
+                number(match[4]) / (1 if match[4] == "半" else 10) if match[4] else 0
+            )
         else:
             value = float(match[1] or match[5]) + (float(match[2]) / 10 if match[2] else 0)
         if 93 <= value <= 115:  # nobody lives at that many °C

@@ -75,7 +75,9 @@ def _negations(text: Text, cues: _Cues, negated: bytearray) -> None:
             after = _forward(text, cues, (start, end), reach, kind)
             for token in range(end, after):
                 negated[token] = 1
-            if after == end and kind != "not_next":  # "chest pain: no." speaks of what stands before
+            if (
+                after == end and kind != "not_next"
+            ):  # "chest pain: no." speaks of what stands before
                 _backward(text, start, negated)
     for start, _ in cues.of("denied_before"):
         _backward(text, start, negated)
@@ -177,7 +179,7 @@ def _sentences(text: Text, cues: _Cues, result: Scopes) -> None:
 
 
 def _past(text: Text, cues: _Cues, unreal: bytearray) -> None:
-    """The clause of a cue of the distant past, unless something of it goes on ("since last year")."""
+    """The clause of a cue of the distant past, unless it goes on ("since last year")."""
     ongoing = {start for start, _ in cues.of("ongoing")}
     for start, end in cues.of("past"):
         first, last = start, end

@@ -18,7 +18,9 @@ from functools import lru_cache
 from opencc import OpenCC
 
 # One token: a word with apostrophes, letters with digits (spo2, h1n1), a number, or one sign.
-_TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)*\d?(?![a-z\d])|[a-z]+(?:'[a-z]+)*|\d+(?:\.\d+)?|[^\w\s]|\w|\n")
+_TOKEN = re.compile(
+    r"[a-z]+(?:'[a-z]+)*\d?(?![a-z\d])|[a-z]+(?:'[a-z]+)*|\d+(?:\.\d+)?|[^\w\s]|\w|\n"
+)
 _SENTENCE_END = frozenset(".!?;。！？；…")
 _COMMA = frozenset(",，:：()（）—-\n")  # a line may break anywhere; an empty line ends a sentence
 _CHINESE_WEIGHT = 0.55  # a Chinese character carries about half a word
