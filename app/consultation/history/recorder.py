@@ -10,7 +10,7 @@ when the interface stops listening), error.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -25,14 +25,18 @@ from sparsedoctor.app.consultation.consultation import (
     Turn,
 )
 from sparsedoctor.app.consultation.history.history import History
+from sparsedoctor.app.consultation.history.interrupted import shown_text
 from sparsedoctor.app.consultation.history.records import EndStatus, Message
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.prompts import system_prompt
+from sparsedoctor.app.consultation.review import review
+from sparsedoctor.app.consultation.summary import DISCLAIMER
 from sparsedoctor.core.base_models import base_fingerprint
 from sparsedoctor.core.engine.protocol import (
     Finished,
     ModelInfo,
+    Notice,
     RoutingUpdate,
     Started,
     TextDelta,
@@ -73,7 +77,9 @@ class Recorder:
                     conversation = self._begun(event.assessment.language)
                     if not again:
                         self._history.add_user(conversation, words, asdict(event.assessment))
-                    saver.begin(conversation, self._making(event.assessment.language))
+                    saver.begin(
+                        conversation, event.assessment, self._making(event.assessment.language)
+                    )
                 else:
                     saver.save(event)
                 yield event
@@ -111,36 +117,43 @@ class _Saver:
     def __init__(self, history: History) -> None:
         self._history = history
         self._conversation = ""
-        self._generation: dict[str, object] = {}
+        self._asked: Assessment | None = None  # of the person's words
+        self._generation: dict[str, object] = {"written_by": "rules"}  # until the model begins
+        self._notices: list[str] = []  # said before the answer: cautions about medicines
         self._answer: str | None = None
+        self._grown = ""
+        self._text: str | None = None
         self._status: EndStatus = "done"
         self._routing: tuple[float, ...] | None = None
-        self._text: str | None = None
-        self._assessment: dict[str, object] | None = None
+        self._review: dict[str, object] = {}
 
-    def begin(self, conversation: str, generation: dict[str, object]) -> None:
-        self._conversation, self._generation = conversation, generation
+    def begin(self, conversation: str, asked: Assessment, making: Mapping[str, object]) -> None:
+        self._conversation, self._asked = conversation, asked
+        self._generation.update(making)
 
     def save(self, event: ConsultationEvent) -> None:
         match event:
             case Started(seed=seed):
-                self._generation["seed"] = seed
+                self._generation.update(written_by="model", seed=seed)
                 self._open()
             case TextDelta(text):
+                self._grown += text
                 self._history.answer_append(self._open(), text)
             case RoutingUpdate(phase="answer"):
                 self._routing = event.shares()
+            case Notice(message):
+                if self._answer is None and message not in DISCLAIMER.values():
+                    self._notices.append(message)
             case FollowUp(questions):
+                self._generation["follow_up"] = list(questions)
                 self._text = "\n".join(questions)
-                self._generation["follow_up"] = True
             case Finished():
-                self._generation["sampling"] = asdict(event.sampling)
                 self._status = "cancelled" if event.reason == "cancelled" else "done"
-                self._text = event.text or self._text
+                if self._generation["written_by"] == "model":
+                    self._generation["sampling"] = asdict(event.sampling)
             case Reviewed(text, remarks, assessment):
-                if text or not self._generation.get("follow_up"):
-                    self._text = text  # also when nothing of the answer may be shown
-                self._assessment = {**asdict(assessment), "remarks": list(remarks)}
+                self._text = text  # also when nothing of the answer may be shown
+                self._review = {**asdict(assessment), "remarks": list(remarks)}
             case _:
                 pass
 
@@ -148,6 +161,10 @@ class _Saver:
         """The last thing; nothing is kept of a turn in which no answer began."""
         if self._answer is None and self._text is None:
             return
+        if self._text is None and self._asked and self._grown:
+            # No `Reviewed` came, but nothing goes unreviewed into the history.
+            checked = review(self._grown, _language(self._asked.language), self._asked.numbers)
+            self._text, self._review = checked.text, {"remarks": list(checked.remarks)}
         self._history.answer_finish(
             self._open(),
             status or self._status,
@@ -155,7 +172,7 @@ class _Saver:
             error=error,
             generation=self._generation,
             routing=self._routing,
-            assessment=self._assessment,
+            assessment={**self._review, "notices": self._notices},
         )
 
     def _open(self) -> str:
@@ -171,12 +188,11 @@ def restored_turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
         if message.role == "user":
             turns.append(Turn(message.text, restored_assessment(message.assessment)))
         elif turns and (message.text or not turns[-1].answer):
-            remarks = message.assessment.get("remarks")
-            turns[-1] = Turn(
-                turns[-1].words,
-                turns[-1].assessment,
-                message.text,
-                tuple(map(str, remarks)) if isinstance(remarks, (list, tuple)) else (),
+            turns[-1] = replace(
+                turns[-1],
+                answer=shown_text(message),
+                remarks=_texts(message.assessment.get("remarks")),
+                questions=_texts(message.generation.get("follow_up")),
             )
     return tuple(turns)
 
@@ -230,6 +246,10 @@ def _finding(values: Mapping[str, Any]) -> Finding:
         urgency=_urgency(values.get("urgency")),
         crisis=bool(values.get("crisis")),
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else ()
 
 
 def _urgency(value: object) -> Urgency:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sparsedoctor.app.consultation.history.interrupted import shown_text
 from sparsedoctor.app.consultation.history.records import Conversation, Message
 from sparsedoctor.app.consultation.summary.fields import (
     FiredRule,
@@ -28,20 +29,26 @@ def summary_fields(
 
     A message's `assessment` and `generation` are read as recorder.py writes them. Of several
     answers to one question the last counts; the settings are those of the last answer.
-    `questions` are open ones that were asked back, `cautions` those about medicines.
+    What the rules wrote (questions asked back, first aid) is no suggestion of the model.
+    `questions` and `cautions` are added to those that were saved.
     """
     turns: list[SummaryTurn] = []
     generation: dict[str, Any] = {}
     numbers: Mapping[str, Any] = {}
     remarks = list(cautions)
+    asked: tuple[str, ...] = ()  # back, by the last message
     for message in messages:
         if message.role == "user":
             turns.append(_turn(message))
             numbers = _mapping(message.assessment.get("numbers")) or numbers
+            asked = ()
         elif turns:
-            turns[-1] = replace(turns[-1], answer=message.text or turns[-1].answer)
-            generation = dict(message.generation) or generation
+            asked = _texts(message.generation.get("follow_up"))
+            remarks += _texts(message.assessment.get("notices"))
             remarks += _texts(message.assessment.get("remarks"))
+            if message.generation.get("written_by") != "rules":  # what they say is in the plan
+                turns[-1] = replace(turns[-1], answer=shown_text(message) or turns[-1].answer)
+                generation = dict(message.generation) or generation
     language: SummaryLanguage = "zh" if conversation.language == "zh" else "en"
     return SummaryFields(
         turns=tuple(turns),
@@ -50,7 +57,7 @@ def summary_fields(
         created=created,
         emergency=_texts(numbers.get("emergency")),
         crisis_lines=_texts(numbers.get("crisis")),
-        questions=tuple(questions),
+        questions=tuple(dict.fromkeys((*asked, *questions))),
         remarks=tuple(dict.fromkeys(remarks)),
         model=str(generation.pop("model", "") or conversation.model),
         model_sha256=str(generation.pop("model_sha256", "") or conversation.model_sha256),
@@ -95,7 +102,8 @@ def _version(value: object) -> dict[str, str]:
 
 def _flat(generation: dict[str, Any]) -> dict[str, Any]:
     """Settings one level deep: {"seed": 7, "sampling": {"top_p": 0.9}} names seed and top_p."""
-    generation.pop("follow_up", None)
+    for name in ("follow_up", "written_by"):
+        generation.pop(name, None)
     flat: dict[str, Any] = {}
     for name, value in generation.items():
         if isinstance(value, Mapping):

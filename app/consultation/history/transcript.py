@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from sparsedoctor.app.consultation.history.interrupted import shown_text
 from sparsedoctor.app.consultation.history.records import Conversation, Message
 from sparsedoctor.app.consultation.summary.fields import each_text
 from sparsedoctor.app.consultation.summary.identifiers import remove_identifiers
@@ -39,7 +40,10 @@ def transcript(
             "format": "sparsedoctor-conversation/1",
             "disclaimer": DISCLAIMER,
             "conversation": _cleaned(asdict(conversation), clean),
-            "messages": [_cleaned(asdict(message), clean) for message in messages],
+            "messages": [
+                _cleaned({**asdict(message), "text": shown_text(message)}, clean)
+                for message in messages
+            ],
         }
         return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
     language = "zh" if conversation.language == "zh" else "en"
@@ -48,7 +52,7 @@ def transcript(
         status = _STATUS[language].get(message.status)
         state = f" ({status})" if status else ""
         head = f"## {_WHO[language][message.role]} · {message.created[:16].replace('T', ' ')} UTC"
-        parts += [head + state, quoted(clean(message.text))]
+        parts += [head + state, quoted(clean(shown_text(message)))]
         if making := ", ".join(f"{name} {value}" for name, value in message.generation.items()):
             parts.append(f"*{making}*")
     if conversation.model:
