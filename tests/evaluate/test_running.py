@@ -227,3 +227,26 @@ def test_several_seeds_keep_each_value_with_mean_and_deviation(tmp_path: Path) -
     assert combined["seeds"] == {str(i): results[i]["accuracy"]["micro"] for i in range(3)}
     assert combined["over_seeds"]["mean"] == pytest.approx(1 / 3)
     assert "over 3 seeds" in summary(combined)
+
+
+def test_written_answers_to_cases_are_compared_with_the_authors(tmp_path: Path) -> None:
+    pairs = [
+        {"question": "诊断？", "answer": "嵌顿性腹股沟疝"},
+        {"question": "治疗？", "answer": "手术"},
+    ]
+    case = {"id": 0, "title": "腹外疝", "description": "病史", "QA_pairs": pairs}
+    path = write_json(tmp_path / "clin.json", [case])
+    backend = ScriptedBackend(text="嵌顿性腹股沟疝")
+    result = run(backend, "cmb-clin", path, tmp_path / "out", Settings(scoring="generate"))
+    assert result["rouge_l"] == pytest.approx((1.0 + 0.0) / 2)
+    assert "ROUGE-L 50.00 %" in summary(result)
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    root, out = write_cmb(tmp_path / "data"), tmp_path / "out"
+    run(ScriptedBackend(), "cmb", root, out)
+    rows = (out / "answers.jsonl").read_text().splitlines()
+    rows[2] = rows[2][:20]
+    (out / "answers.jsonl").write_text("\n".join(rows) + "\n")
+    with pytest.raises(SparseDoctorError, match=r"answers\.jsonl, line 3"):
+        run(ScriptedBackend(), "cmb", root, out)

@@ -98,10 +98,15 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 ALIASES = {
     "cmb": "cmb-exam",
+    "cmb-test": "cmb-exam",
     "clin": "cmb-clin",
     "cmmlu": "cmmlu-med",
     "mmlu": "mmlu-med",
+    "mmlu-medical": "mmlu-med",
     "medqa": "medqa-us",
+    "medqa-en": "medqa-us",
+    "medqa-usmle": "medqa-us",
+    "medqa-mcmle": "medqa-zh",
 }
 
 

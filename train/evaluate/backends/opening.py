@@ -87,6 +87,8 @@ def _open_transformers(choice: ModelChoice, path: Path) -> Backend:
             f"{path} is scored with {', '.join(missing)}, which is not installed; "
             'run pip install "sparsedoctor[train]"'
         )
+    # Everything is a local file; without this the libraries look things up on the hub.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from sparsedoctor.train.evaluate.backends.transformers_loading import load_transformers
 
     return load_transformers(choice, path, _versions("torch", "transformers", "peft"))

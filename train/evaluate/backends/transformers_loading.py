@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
 from peft import PeftModel
+from transformers.utils import logging as transformers_logging
 
 from sparsedoctor.core.base_models import DEMO_BASE, base_fingerprint, find_base
 from sparsedoctor.core.errors import SparseDoctorError
@@ -24,6 +26,7 @@ def load_transformers(
     choice: ModelChoice, path: Path, versions: dict[str, str]
 ) -> TransformersBackend:
     """Load `path`, on the GPU where there is one. Raises SparseDoctorError."""
+    _quieten()
     if choice.threads:
         torch.set_num_threads(choice.threads)
     dtype, device = _placement(choice.dtype)
@@ -43,6 +46,13 @@ def load_transformers(
         details={"dtype": str(dtype).removeprefix("torch."), "device": device},
     )
     return TransformersBackend(model.to(device), base.tokenizer, record, choice.batch_tokens)
+
+
+def _quieten() -> None:
+    """The libraries' notes to their own users are not for the person who scores a model."""
+    transformers_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\.")
+    warnings.filterwarnings("ignore", message="Could not find a config file")
 
 
 def _placement(name: str) -> tuple[torch.dtype, str]:

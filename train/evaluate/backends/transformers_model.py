@@ -42,7 +42,7 @@ class TransformersBackend(Prompting):
         self._device = next(model.parameters()).device
         self._tokenizer = tokenizer
         self._writer = PromptWriter(tokenizer, record.template)
-        tokens = batch_tokens or (4_096 if self._device.type == "cpu" else 65_536)
+        tokens = batch_tokens or (2_048 if self._device.type == "cpu" else 65_536)
         vocabulary = int(model.config.vocab_size)
         self._limits = Limits(tokens, 8 * tokens, max(1, _LOGITS // vocabulary))
 
