@@ -16,7 +16,7 @@ from sparsedoctor.train.evaluate.benchmarks import find_benchmark, load_question
 from sparsedoctor.train.evaluate.loaders.cmmlu import CMMLU_LISTS
 from sparsedoctor.train.evaluate.prompts import choose_shots
 from sparsedoctor.train.evaluate.running import run_benchmark
-from sparsedoctor.train.evaluate.scoring import Request, Settings
+from sparsedoctor.train.evaluate.scoring import Request, Settings, requests_for
 from sparsedoctor.train.evaluate.summaries import combine_seeds, summary
 
 
@@ -184,7 +184,15 @@ def test_short_options_are_shown_but_in_cmb_compatibility(tmp_path: Path) -> Non
     )
     assert shown["hashes"]["prompt"] != dropped["hashes"]["prompt"]
     assert list(lines(tmp_path / "ours")[0]["scores"]) == ["A", "B", "C", "D"]
-    assert list(lines(tmp_path / "theirs")[0]["scores"]) == ["B", "C", "D"]
+    assert list(lines(tmp_path / "theirs")[0]["scores"]) == ["A", "B", "C", "D"]
+    seen: list[str] = []
+    for compatibility in ("", "cmb"):
+        question = load_questions(find_benchmark("cmb"), root).questions[0]
+        settings = Settings(scoring="logprob-permuted", compatibility=compatibility)
+        requests = requests_for(question, [question], "cmb", settings)
+        seen += [str(sum("甲" in message.content for message in requests[0].messages))]
+        assert len(requests) == 4
+    assert seen == ["2", "0"]  # in the question and in its example
 
 
 def test_the_loss_of_explanations_and_of_cases(tmp_path: Path) -> None:

@@ -46,10 +46,10 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
     pytest.importorskip("peft", reason="training needs sparsedoctor[train]")
     base = make_tiny_model(tmp_path / "base", "qwen2")
     data, output = write_data(tmp_path / "data"), tmp_path / "out"
-    rows = ("base", "dense-parameters", "sparsedoctor", "moe-frozen-router")
+    rows = ("base", "dense-parameters", "sparsedoctor")
     command = [sys.executable, str(SCRIPT), "--track", "en", "--base", str(base)]
     command += ["--data", str(data), "--output", str(output), "--steps", "4", "--batch", "2"]
-    command += ["--max-tokens", "128", "--seeds", "1", "2", "--threads", "1"]
+    command += ["--max-tokens", "128", "--seeds", "1", "--threads", "1"]
     command += ["--rates", "1e-3", "3e-3", "--rows", *rows]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -59,12 +59,12 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(lines) == 1 + len(rows)
     assert "| untouched base | 1 |" in text
-    assert "| SparseDoctor: contrast, route, queue | 2 |" in text
-    sizes = [json.loads((output / row / "seed-1/train.json").read_text())["parameters"]
-             for row in rows[1:]]  # fmt: skip
-    dense, ours, frozen = sizes
+    assert "| SparseDoctor: contrast, route, queue | 1 |" in text
+    dense, ours = (
+        json.loads((output / row / "seed-1" / "train.json").read_text())["parameters"]
+        for row in rows[1:]
+    )
     assert 0 <= ours - dense < 0.1 * dense  # the router is all that is more
-    assert frozen == ours
     before = {path: path.stat().st_mtime_ns for path in output.rglob("train.json")}
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr

@@ -2,9 +2,10 @@
 
 Written from what the scripts do, not from their text:
 
-cmb          options of one character are not shown (Question.without_short_options); every capital
-             A to G after "答案是" and the like, or else in the whole answer, is taken; a question
-             with one right option takes the first of them; no letter is a wrong answer.
+cmb          options of one character are not shown (Question.without_short_options) but can still
+             be answered; every capital A to G after "答案是" and the like, or else in the whole
+             answer, is taken; a question with one right option takes the first of them; no letter
+             is a wrong answer.
 huatuogpt-2  letters after "答案是/为" in rising order, else the options whose text appears if they
              come in the order of their letters, else the first rising run of letters; no reading
              is scored as "B", which gives away about a fifth of the questions.

@@ -127,16 +127,14 @@ def _answers(
 
 def verdict_of_text(question: Question, text: str, settings: Settings) -> Verdict:
     """Read what a model wrote, at every level; the settings say which one counts."""
-    shown = question.without_short_options() if settings.compatibility == "cmb" else question
-    if not question.options:
+    options = question.options
+    if not options:
         return Verdict("", {}, text)
-    readings = {
-        level: read_answer(text, shown.options, question.multiple, level) for level in LEVELS
-    }
+    readings = {level: read_answer(text, options, question.multiple, level) for level in LEVELS}
     chosen = readings[settings.level]
     if settings.compatibility:
         single = not question.multiple
-        found = read_compatibly(text, shown.options, single, settings.compatibility)
+        found = read_compatibly(text, options, single, settings.compatibility)
         readings[settings.compatibility] = found.letters if found.readable else ""
         chosen = found.letters
     return Verdict(chosen, {}, text, readings)

@@ -90,13 +90,14 @@ def requests_for(
     gap = WORDINGS[wording].gap if lead else ""
     requests = []
     for shift in range(shifts):
-        shown = question.permuted(shift)
-        examples = list(shots)
-        if settings.compatibility == "cmb":
-            shown = shown.without_short_options()
-            examples = [shot.without_short_options() for shot in shots]
+        rotated = question.permuted(shift)
+        # Options that are not shown can be answered all the same, as in CMB's script.
+        shown, *examples = (
+            one.without_short_options() if settings.compatibility == "cmb" else one
+            for one in (rotated, *shots)
+        )
         messages = messages_for(shown, examples, wording, lead=lead)
-        continuations = tuple(gap + text for text in continuations_of(shown, settings))
+        continuations = tuple(gap + text for text in continuations_of(rotated, settings))
         requests.append(Request(question, tuple(messages), continuations, 2 * len(examples), shift))
     return requests
 
@@ -136,18 +137,10 @@ def verdict_of_scores(
         size = len(request.continuations[0].encode())
         scores = {"nats": nats, "tokens": float(len(tokens)), "bytes": float(size)}
         return Verdict("", scores)
-    shown = [_shown(request, settings) for request, _ in answers]
-    tables = [
-        _scores(one, tokens, settings) for one, (_, tokens) in zip(shown, answers, strict=True)
-    ]
+    tables = [_scores(question, tokens, settings) for _, tokens in answers]
     scores = tables[0] if len(tables) == 1 else _unrotated(question, answers, tables)
     chosen = max(scores, key=lambda letters: scores[letters])
     return Verdict(chosen, scores)
-
-
-def _shown(request: Request, settings: Settings) -> Question:
-    question = request.question.permuted(request.shift)
-    return question.without_short_options() if settings.compatibility == "cmb" else question
 
 
 def _scores(
