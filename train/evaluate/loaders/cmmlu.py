@@ -7,7 +7,8 @@ has a name here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sparsedoctor.core.errors import SparseDoctorError
@@ -73,56 +74,50 @@ _LETTERS = ("A", "B", "C", "D")
 
 def load_cmmlu(data: Path, benchmark: str = "cmmlu-med") -> QuestionSet:
     """Read the subjects of the list `benchmark`; `data` holds `dev` and `test`."""
-    subjects = CMMLU_LISTS[benchmark]
-    root = _root(data, subjects, "{}.csv", "CMMLU", PUBLISHED)
-    questions, shots, files = [], [], []
-    for subject in subjects:
-        path = root / "test" / f"{subject}.csv"
-        if not path.is_file():
-            raise MissingFile(
-                f"CMMLU's subject {subject} is not at {path}; its authors publish it at "
-                f"{PUBLISHED}: put it there (or run again with --download)"
-            )
-        questions += _read_cmmlu(path, subject, "test")
-        files.append(str(path))
-        dev = root / "dev" / f"{subject}.csv"
-        if dev.is_file():
-            shots += _read_cmmlu(dev, subject, "dev")
-    return QuestionSet(questions, shots, files)
+    layout = _Layout("CMMLU", PUBLISHED, CMMLU_LISTS[benchmark], "{subject}.csv", _read_cmmlu)
+    return _load(data, layout)
 
 
 def load_mmlu(data: Path, benchmark: str = "mmlu-med") -> QuestionSet:
     """Read the medical subjects of MMLU, as CSV or as one JSON lines file."""
-    for name in ("mmlu_med_test.jsonl.gz", "mmlu_med_test.jsonl"):
-        if data.is_file() or (data / name).is_file():
-            path = data if data.is_file() else data / name
+    for path in (data, data / "mmlu_med_test.jsonl.gz", data / "mmlu_med_test.jsonl"):
+        if path.is_file():
             return load_exam_lines(path, prefix="mmlu", language="en", size=1_089)
-    root = _root(data, MMLU_MED, "{}_test.csv", "MMLU", MMLU_PUBLISHED)
+    layout = _Layout("MMLU", MMLU_PUBLISHED, MMLU_MED, "{subject}_{split}.csv", _read_mmlu)
+    return _load(data, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the files of a benchmark of subjects lie: `split`/`file`."""
+
+    name: str
+    published: str
+    subjects: Sequence[str]
+    file: str
+    read: Callable[[Path, str, str], list[Question]]  # of a file, with subject and split
+
+    def path(self, root: Path, subject: str, split: str) -> Path:
+        return root / split / self.file.format(subject=subject, split=split)
+
+
+def _load(data: Path, layout: _Layout) -> QuestionSet:
+    roots = [root for root in (data, data / "data", data.parent) if (root / "test").is_dir()]
+    root = roots[0] if roots else data
     questions, shots, files = [], [], []
-    for subject in MMLU_MED:
-        path = root / "test" / f"{subject}_test.csv"
+    for subject in layout.subjects:
+        path = layout.path(root, subject, "test")
         if not path.is_file():
             raise MissingFile(
-                f"MMLU's subject {subject} is not at {path}; its authors publish it at "
-                f"{MMLU_PUBLISHED}: put it there (or run again with --download)"
+                f"{layout.name}'s subject {subject} is not at {path}; its authors publish it at "
+                f"{layout.published}: put it there (or run again with --download)"
             )
-        questions += _read_mmlu(path, subject, "test")
+        questions += layout.read(path, subject, "test")
         files.append(str(path))
-        dev = root / "dev" / f"{subject}_dev.csv"
-        if dev.is_file():
-            shots += _read_mmlu(dev, subject, "dev")
+        examples = layout.path(root, subject, "dev")
+        if examples.is_file():
+            shots += layout.read(examples, subject, "dev")
     return QuestionSet(questions, shots, files)
-
-
-def _root(data: Path, subjects: Iterable[str], pattern: str, name: str, published: str) -> Path:
-    first = pattern.format(next(iter(subjects)))
-    for root in (data, data / "data", data.parent):
-        if (root / "test").is_dir():
-            return root
-    raise MissingFile(
-        f"{name} is not at {data}; its authors publish it at {published}: "
-        f"put it at {data / 'test' / first} and so on (or run again with --download)"
-    )
 
 
 def _read_cmmlu(path: Path, subject: str, split: str) -> list[Question]:
