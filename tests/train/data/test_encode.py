@@ -24,13 +24,6 @@ from sparsedoctor.train.data.example import Example, Turn
 transformers = pytest.importorskip("transformers")
 
 
-@pytest.fixture(scope="module")
-def tokenizer(smollm2_gguf: Path) -> Any:
-    return transformers.AutoTokenizer.from_pretrained(
-        smollm2_gguf.parent, gguf_file=smollm2_gguf.name
-    )
-
-
 def _example(*texts: str, system: str | None = None) -> Example:
     turns = [Turn("system", system)] if system else []
     turns += [Turn("assistant" if n % 2 else "user", text) for n, text in enumerate(texts)]
