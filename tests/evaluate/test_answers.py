@@ -9,6 +9,8 @@ from sparsedoctor.train.evaluate.answers import LEVELS, read_answer
 ZH = {"A": "肺炎", "B": "支气管肺炎", "C": "肺结核", "D": "肺癌", "E": "胸膜炎"}
 EN = {"A": "Aspirin", "B": "Ibuprofen", "C": "Vitamin K", "D": "None of the above"}
 
+NAMES = {"A": "CT", "B": "维生素C", "C": "B超", "D": "C反应蛋白", "E": "X线"}
+
 # text, options, multiple, then what each level reads: exact, first-letter, lenient
 CASES = [
     # Letters alone, with every kind of dressing.
@@ -44,10 +46,18 @@ CASES = [
     ('{"answer": "B"}', EN, False, "", "B", "B"),
     ("The correct option is **C**.", EN, False, "", "C", "C"),
     ("the answer would be option B", EN, False, "", "B", "B"),
+    ("the answer is b.", EN, False, "", "", "B"),
+    ("The answer is a difficult one.", EN, False, "", "", ""),
+    ("A is correct.", EN, False, "", "A", "A"),
+    ("It is A.", EN, False, "", "A", "A"),
+    ("Ibuprofen (B)", EN, False, "", "B", "B"),
+    ("I would choose B", EN, False, "", "B", "B"),
+    ("答案是：\n\nB. 支气管肺炎", ZH, False, "", "B", "B"),
+    ("B。解析：A错误，C错误", ZH, False, "", "B", "B"),
     # The first letter is not the answer.
     ("A和C都不典型，因此答案是D。", ZH, False, "", "A", "D"),
     ("排除A、B，故选C。", ZH, False, "", "A", "C"),
-    ("A is incorrect because it thins the blood. The answer is C.", EN, False, "", "C", "C"),
+    ("A is incorrect because it thins the blood. The answer is C.", EN, False, "", "A", "C"),
     ("Option A: wrong. Option B: wrong. So the correct answer is C.", EN, False, "", "A", "C"),
     ("答案不是A，答案是B", ZH, False, "", "A", "B"),
     ("我先以为答案是A。再想一遍，答案是D。", ZH, False, "", "A", "D"),
@@ -56,6 +66,15 @@ CASES = [
     ("A 45-year-old man should take ibuprofen.", EN, False, "", "", "B"),
     ("Because of DIC.", EN, False, "", "", ""),
     ("Vitamin B does not help here; C does.", EN, False, "", "C", "C"),
+    # Letters inside medical names, and inside the options' own texts.
+    ("B超", NAMES, False, "", "", "C"),
+    ("首选B超检查", NAMES, False, "", "", "C"),
+    ("应查C反应蛋白", NAMES, False, "", "", "D"),
+    ("选A，因为B超不够清楚", NAMES, False, "", "A", "A"),
+    ("C. B超", NAMES, False, "", "C", "C"),
+    ("B型超声不合适，答案是A", NAMES, False, "", "A", "A"),
+    ("维生素C缺乏不常见，选E", NAMES, False, "", "E", "E"),
+    ("Vitamin K", EN, False, "", "", "C"),
     # Text without a letter.
     ("支气管肺炎", ZH, False, "", "", "B"),
     ("最可能的诊断是肺结核。", ZH, False, "", "", "C"),
@@ -82,6 +101,11 @@ CASES = [
     ("A、B、D", ZH, True, "ABD", "ABD", "ABD"),
     ("A, B and D", EN, True, "ABD", "ABD", "ABD"),
     ("A，B，D。", ZH, True, "ABD", "ABD", "ABD"),
+    ("(A)(B)(D)", ZH, True, "ABD", "ABD", "ABD"),
+    ("The correct answers are A and C", EN, True, "", "AC", "AC"),
+    ("选ABD。解析：C错误，E错误", ZH, True, "", "ABD", "ABD"),
+    ("A. 肺炎\nD. 肺癌", ZH, True, "", "A", "AD"),
+    ("以上都是", ZH, True, "", "", ""),
     ("答案是ABD。", ZH, True, "", "ABD", "ABD"),
     ("答案：A、C、E", ZH, True, "", "ACE", "ACE"),
     ("The correct answers are A, B, and C.", EN, True, "", "ABC", "ABC"),

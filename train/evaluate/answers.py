@@ -20,13 +20,16 @@ from collections.abc import Mapping
 from sparsedoctor.train.evaluate.questions import letter_set
 
 LEVELS = ("exact", "first-letter", "lenient")
-_JOIN = r"(?:\s*(?:[,、，;；/&+|]|\band\b|和|与|及|以及)\s*(?:and\s+)?|\s*)"
+_JOIN = r"[)\]]?(?:\s*(?:[,、，;；/&+|]|\band\b|和|与|及|以及)\s*(?:and\s+)?|\s*)[(\[]?"
 _MARKS = re.compile(
     r"\*\*|__|`|\\boxed|\\text|\\[()\[\]]|[${}#]|</?answer>|</?final>", re.IGNORECASE
 )
 _FRAME = " \t\n\r.,:;!?。，：；！？、()[]（）【】「」『』\"'“”‘’<>《》-—*=、"
-# "vitamin B", "hepatitis B", "type A" name no option.
+# "vitamin B", "hepatitis B", "type A", "B超", "C反应蛋白" name no option.
+_INSIDE = r"(?!\s*(?:超|型|族|反应蛋白|淋巴细胞|细胞))"
 _NAMES = r"(?<!itamin )(?<!epatitis )(?<!ype )(?<!roup )(?<!nfluenza )(?<!维生素)"
+# What follows the letter A, where any other word shows that it is the article.
+_AFTER_LETTER = r"(?:and|or|nor|is|are|was|seems)\b"
 # Words between "answer" and the letter: "答案应该是选项", "the correct answer is option".
 _ZH_STATED = (
     r"(?:答案|正确选项|正确答案|正确的选项|正确的是|最佳选项|应选|故选|所以选|因此选|应该选|我选|选择|本题选|选)"
@@ -51,16 +54,19 @@ def read_answer(text: str, options: Mapping[str, str], multiple: bool, level: st
     if answer is None:
         return ""
     letters = "".join(options)
-    readings = [_exact(answer, letters)]
-    if level != "exact":
-        readings.append(_first(answer, letters, multiple))
-    if level == "lenient":
-        # The statement goes first: "A is wrong, the answer is B".
-        readings = [readings[0], _stated(answer, letters, multiple), _named(answer, letters)]
-        readings += [_by_text(answer, options, multiple), _first(answer, letters, multiple)]
-        if _echoes(answer, letters):
-            readings = readings[:2]  # every option repeated says nothing
-    return next((reading for reading in readings if reading), "")
+    if exact := _exact(answer, letters):
+        return exact
+    if level == "exact":
+        return ""
+    bare = _without_named_letters(answer, options)
+    first = _first(bare, letters, multiple)
+    if level == "first-letter":
+        return first
+    # The statement goes first: "A is wrong, the answer is B".
+    stated = _stated(bare, letters, multiple)
+    if _echoes(answer, letters):
+        return stated  # every option repeated says nothing
+    return stated or _named(bare, letters) or _by_text(answer, options, multiple) or first
 
 
 def _spoken(text: str) -> str | None:
@@ -71,6 +77,16 @@ def _spoken(text: str) -> str | None:
     elif "<think>" in text:
         return None
     return _MARKS.sub(" ", text).strip()
+
+
+def _without_named_letters(answer: str, options: Mapping[str, str]) -> str:
+    """`answer` without the texts of options that hold a letter themselves ("B超", "vitamin C"):
+    there the letter is part of a name."""
+    texts = (unicodedata.normalize("NFKC", text).strip() for text in options.values())
+    holding = (text for text in texts if len(text) > 1 and re.search("[A-Z]", text))
+    for text in sorted(holding, key=len, reverse=True):
+        answer = answer.replace(text, " _ ")
+    return answer
 
 
 def _exact(answer: str, letters: str) -> str:
@@ -84,9 +100,11 @@ def _exact(answer: str, letters: str) -> str:
 
 def _alone(letters: str) -> str:
     """One letter that is no part of a word, of "vitamin B" or "B12", and no article "A"."""
-    article = "|A(?!\\s+[a-z0-9])" if "A" in letters and len(letters) > 1 else ""
+    article = (
+        f"|A(?!\\s+(?!{_AFTER_LETTER})[a-z0-9])" if "A" in letters and len(letters) > 1 else ""
+    )
     rest = letters.replace("A", "") if article else letters
-    return f"(?:[{rest}]{article})(?![a-z0-9]|['’]s)"
+    return f"(?:[{rest}]{article})(?![a-z0-9]|['’]s){_INSIDE}"
 
 
 def _run(letters: str) -> str:
@@ -109,11 +127,14 @@ def _stated(answer: str, letters: str, multiple: bool) -> str:
     """The last statement of an answer: models that think aloud correct themselves."""
     found = ""
     for lead in (_ZH_STATED, _EN_STATED):
-        pattern = f"{lead}(?P<run>[{letters}](?![a-z]|['’]s)(?:{_JOIN}[{letters}](?![a-z]))*)"
+        pattern = (
+            f"{lead}(?P<run>[{letters}](?![a-z]|['’]s){_INSIDE}(?:{_JOIN}[{letters}](?![a-z]))*)"
+        )
         for match in re.finditer(pattern, answer, 0 if lead is _ZH_STATED else re.IGNORECASE):
-            if match["run"] != match["run"].upper() or _negated(answer[: match.start()]):
+            run, before, after = match["run"], answer[: match.start()], answer[match.end() :]
+            if _negated(before) or (run != run.upper() and not _ends_statement(run, after)):
                 continue
-            found = match["run"]
+            found = run.upper()
     if not found:
         tail = re.search(
             f"(?<![A-Za-z])([{letters}])\\s*(?:选项|项)?\\s*"
@@ -122,6 +143,11 @@ def _stated(answer: str, letters: str, multiple: bool) -> str:
         )
         found = tail[1] if tail and not _negated(answer[: tail.start()]) else ""
     return _taken(found, letters, multiple)
+
+
+def _ends_statement(run: str, after: str) -> bool:
+    """A small letter counts where nothing follows it: "the answer is b."."""
+    return len(run) == 1 and re.match(r"[.\s]*$|\)", after) is not None
 
 
 def _negated(before: str) -> bool:
