@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import sys
 import zlib
@@ -137,6 +138,9 @@ def _read_lines(path: Path, file: TextIO) -> Iterator[Record]:
 
 def _read_list(path: Path, file: TextIO) -> Iterator[Record]:
     text = file.read()
+    if text.lstrip().startswith("{"):  # several published files are lines under this name
+        yield from _read_lines(path, io.StringIO(text))
+        return
     for number, line in enumerate(text.split("\n"), start=1):
         _check_text(line, path, number)
     try:
@@ -144,7 +148,7 @@ def _read_list(path: Path, file: TextIO) -> Iterator[Record]:
     except json.JSONDecodeError as error:
         raise SparseDoctorError(
             f"{path}, line {error.lineno}: expected a JSON list of objects ({error.msg} at column "
-            f"{error.colno}); for one object a line, name the file .jsonl"
+            f"{error.colno})"
         ) from error
     if not isinstance(entries, list):
         raise SparseDoctorError(f"{path}, line 1: expected a JSON list of objects")

@@ -153,6 +153,11 @@ def test_a_json_list_is_read_and_the_format_can_be_named(tmp_path: Path) -> None
         read_examples(path, "alpaka")
 
 
+def test_lines_that_are_called_json_are_read_as_lines(tmp_path: Path) -> None:
+    path = _write(tmp_path / "huatuo.json", *({"instruction": q, "output": "a"} for q in "xyz"))
+    assert [(e.question, e.line) for e in read_examples(path)] == [("x", 1), ("y", 2), ("z", 3)]
+
+
 GOOD = '{"question": "a", "answer": "b"}\n'
 
 
@@ -181,7 +186,8 @@ GOOD = '{"question": "a", "answer": "b"}\n'
         ("x.jsonl", b'{"question":"a","options":{"A":"b"},"answer":"A"}', r"at least two options"),
         ("x.jsonl", b'{"instruction":"a","output":"b","history":[["c"]]}', r"pair 1"),
         ("x.json", b'[{"a": 1},\n{"b"]', r"line 2: expected a JSON list of objects"),
-        ("x.json", b'{"a": 1}', r"expected a JSON list"),
+        ("x.json", b'"a"', r"expected a JSON list"),
+        ("x.json", GOOD.encode() + b'{"a": 1}', r"line 2: expected the fields of a known"),
         ("x.csv", b"question,answer\na,b\nc\n", r"line 3: expected 2 columns"),
         ("x.csv", b'question,answer\na,"b', r"line 2: expected comma-separated values"),
         ("x.jsonl.gz", GOOD.encode(), r"x\.jsonl\.gz cannot be read"),
