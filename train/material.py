@@ -13,6 +13,7 @@ from sparsedoctor.train.data.batches import Packed, pack
 from sparsedoctor.train.data.encode import Encoded, EncodedData, encode_all, template_for
 from sparsedoctor.train.data.example import Example
 from sparsedoctor.train.data.formats import read_examples
+from sparsedoctor.train.data.overlap import exclude_overlap
 from sparsedoctor.train.data.split import split_by_topic
 from sparsedoctor.train.settings import DataSettings
 
@@ -22,8 +23,12 @@ class Material:
     """Rows in the order of the files; the sampler shuffles them by the run's seed."""
 
     training: Sequence[Encoded | Packed]
-    held_out: Sequence[Encoded]
     encoded: EncodedData  # every training example, before packing
+    measured: EncodedData  # the held-out ones
+
+    @property
+    def held_out(self) -> list[Encoded]:
+        return self.measured.examples
 
     @property
     def tokens(self) -> int:
@@ -51,6 +56,10 @@ def choose_examples(settings: DataSettings, seed: int) -> Examples:
         held_out = _read(settings.held_out, settings.format)
     else:
         training, held_out = split_by_topic(training, settings.held_out_fraction, seed)
+    if settings.exclude:
+        overlap = exclude_overlap(training, [Path(name) for name in settings.exclude])
+        print(overlap.report())
+        training = overlap.kept
     training = draw(training, settings.limit, seed)
     return Examples(training, draw(held_out, settings.held_out_limit, seed))
 
@@ -66,8 +75,8 @@ def encode_material(examples: Examples, settings: DataSettings, tokenizer: Any) 
     rows: Sequence[Encoded | Packed] = encoded.examples
     if settings.pack:
         rows = pack(encoded.examples, settings.max_tokens)
-    measured = encode_all(examples.held_out, tokenizer, settings.max_tokens, template).examples
-    return Material(rows, measured, encoded)
+    measured = encode_all(examples.held_out, tokenizer, settings.max_tokens, template)
+    return Material(rows, encoded, measured)
 
 
 def draw(examples: list[Example], number: int, seed: int) -> list[Example]:

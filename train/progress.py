@@ -48,7 +48,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         done = state.global_step - self._first_step
         left = (now - self._began) / max(done, 1) * (state.max_steps - state.global_step)
         self._last = now
-        line = {
+        line: dict[str, Any] = {
             "step": state.global_step,
             "loss": round(logs["loss"], 6),
             **{

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.checkpoints import write_atomically
+from sparsedoctor.train.data.hashes import data_hashes
 from sparsedoctor.train.settings import Settings, build_settings
 
 RUN_FILE = "run.json"
@@ -26,7 +26,7 @@ def write_run_file(run: Path, settings: Settings, base_sha256: str) -> dict[str,
         "versions": {name: _version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},
         "base_sha256": base_sha256,
-        "data_sha256": {name: data_hash(Path(name)) for name in files},
+        "data_sha256": data_hashes(Path(name) for name in files),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_atomically(run / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
@@ -48,27 +48,12 @@ def read_run_file(run: Path) -> tuple[Settings, dict[str, Any]]:
     for name, expected in hashes.items():
         if not Path(name).exists():
             raise SparseDoctorError(f"the training data {name} of this run are gone")
-        if data_hash(Path(name)) != expected:
+        if data_hashes([Path(name)]) != {name: expected}:
             raise SparseDoctorError(
                 f"{name} has changed since the run began; resuming would train on other data. "
                 "Start a new run"
             )
     return settings, record
-
-
-def data_hash(path: Path) -> str:
-    """sha256 of a file, or of a folder's files by name and content."""
-    if not path.exists():
-        raise SparseDoctorError(f"there is no file {path}")
-    digest = hashlib.sha256()
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    for file in files:
-        if path.is_dir():
-            digest.update(str(file.relative_to(path)).encode())
-        with file.open("rb") as handle:
-            while chunk := handle.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _version(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import importlib.util
 import os
 import time
 import warnings
@@ -26,7 +26,9 @@ from sparsedoctor.core.moe.supervision import RoutingSupervisor
 from sparsedoctor.train.checkpoints import check_disk_space, last_checkpoint, remove_incomplete
 from sparsedoctor.train.data.batches import collate
 from sparsedoctor.train.interrupt import StopOnSignal
+from sparsedoctor.train.machine import Machine
 from sparsedoctor.train.material import Material, choose_examples, encode_material
+from sparsedoctor.train.memory import Memory, base_size, check_memory, free_memory, peak_memory
 from sparsedoctor.train.processes import gather, process_count, total
 from sparsedoctor.train.progress import (
     HEALTH_FILE,
@@ -37,6 +39,8 @@ from sparsedoctor.train.progress import (
     duration,
 )
 from sparsedoctor.train.provenance import RUN_FILE, read_run_file, write_run_file
+from sparsedoctor.train.report.choices import write_choices
+from sparsedoctor.train.report.page import write_report
 from sparsedoctor.train.settings import RunSettings, Settings
 from sparsedoctor.train.trainer import ExpertTrainer
 
@@ -73,8 +77,10 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
         torch.set_num_threads(settings.run.threads)
     transformers.set_seed(settings.run.seed)
     loaded = prepare(settings, output)
-    if resumed_from is None and process_rank() == 0:
-        write_run_file(output, settings, loaded.base.sha256)
+    if process_rank() == 0:
+        if resumed_from is None:
+            write_run_file(output, settings, loaded.base.sha256)
+        print(loaded.introduction(), flush=True)
     began = time.monotonic()
     with StopOnSignal() as stop:
         loaded.trainer.add_callback(stop)
@@ -88,8 +94,18 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
     if process_rank() == 0:
         description = describe(loaded, settings, result.training_loss)
         precision = getattr(torch, settings.run.adapter_precision)
+        peak = peak_memory(cuda=loaded.machine.cuda)
+        print(f"memory: predicted {loaded.memory.total >> 20:,} MiB, peak {peak >> 20:,} MiB")
+        write_choices(
+            output,
+            loaded.model,
+            loaded.supervisor,
+            loaded.material.held_out,
+            pad_id=loaded.base.tokenizer.pad_token_id or 0,
+        )
         save_adapter(loaded.model, output / ADAPTER, description, dtype=precision)
         print(f"{steps} steps in {duration(time.monotonic() - began)}; adapter: {output / ADAPTER}")
+        print(f"report: {write_report(output)}")
     return 0
 
 
@@ -101,22 +117,35 @@ class Loaded:
     model: Any  # PEFT's model
     material: Material
     trainer: ExpertTrainer
+    supervisor: RoutingSupervisor
+    machine: Machine
+    memory: Memory
+
+    def introduction(self) -> str:
+        """What a person should know before the first step."""
+        trained, everything = trainable(self.model)
+        return (
+            f"{self.base.name}: {trained:,} of {everything:,} parameters are trained "
+            f"({trained / everything:.2%})\n"
+            f"{len(self.material.encoded.examples):,} examples, {self.material.tokens:,} tokens, "
+            f"{self.material.learned:,} of them learned; "
+            f"{len(self.material.held_out):,} examples held out\n{self.memory.text()}"
+        )
 
 
 def prepare(settings: Settings, output: Path) -> Loaded:
     """Read the data, load the base, attach the experts and build the trainer."""
     run = settings.run
-    cuda = torch.cuda.is_available() and run.device != "cpu"
-    if run.device == "cuda" and not cuda:
-        raise SparseDoctorError("device is cuda, and this machine has no CUDA; use device cpu")
-    half = run.precision == "bfloat16" or (run.precision == "auto" and cuda)
+    machine = Machine.of(run)
     examples = choose_examples(settings.data, run.seed)  # first: wrong data show at once
-    base = load_base(
-        run.base,
-        torch.bfloat16 if half else torch.float32,
-        four_bit=run.four_bit,
-        attention=_attention(run, slow_sdpa=half and not cuda),
+    memory = check_memory(
+        settings,
+        base_size(run.base),
+        half=machine.half,
+        eager=machine.eager,
+        free=free_memory(cuda=machine.cuda),
     )
+    base = load_base(run.base, machine.dtype, four_bit=run.four_bit, attention=machine.attention)
     material = encode_material(examples, settings.data, base.tokenizer)
     queue = settings.supervision.queue_length if settings.supervision.contrastive else None
     model = attach_experts(base.model, settings.experts, queue)
@@ -128,15 +157,15 @@ def prepare(settings: Settings, output: Path) -> Loaded:
         layers, settings.supervision, processes=process_count(), total=total, gather=gather
     )
     _make_room(output, model, run)
-    pad = base.tokenizer.pad_token_id
+    pad = base.tokenizer.pad_token_id or 0
     health = Health(output)
     callbacks: list[Any] = [Progress(output), health]
     if run.patience:
         callbacks.append(EarlyStoppingCallback(run.patience))
     trainer = ExpertTrainer(
         model=model,
-        args=training_arguments(run, output, bool(material.held_out), cuda=cuda),
-        data_collator=partial(collate, pad_id=0 if pad is None else pad),
+        args=training_arguments(run, output, bool(material.held_out), cuda=machine.cuda),
+        data_collator=partial(collate, pad_id=pad),
         train_dataset=material.training,
         eval_dataset=material.held_out or None,
         callbacks=callbacks,
@@ -147,7 +176,7 @@ def prepare(settings: Settings, output: Path) -> Loaded:
     health.trainer = trainer
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
-    return Loaded(base, model, material, trainer)
+    return Loaded(base, model, material, trainer, supervisor, machine, memory)
 
 
 def training_arguments(
@@ -242,18 +271,8 @@ def _make_room(output: Path, model: Any, run: RunSettings) -> None:
     check_disk_space(output, (run.keep + 2) * one)
 
 
-def _attention(run: RunSettings, *, slow_sdpa: bool) -> str | None:
-    if run.attention != "auto":
-        return run.attention
-    return "eager" if slow_sdpa else None
-
-
 def _tensorboard() -> bool:
-    with contextlib.suppress(ImportError):
-        import tensorboard  # noqa: F401
-
-        return True
-    return False
+    return importlib.util.find_spec("tensorboard") is not None
 
 
 def _quieten() -> None:

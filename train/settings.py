@@ -37,6 +37,8 @@ class DataSettings:
     """Part of the examples held out, whole topics at a time, when no held_out file is given."""
     held_out_limit: int = 64
     """Held-out examples used for one measurement; 0 for all."""
+    exclude: tuple[str, ...] = ()
+    """Evaluation files: examples that ask the same are left out of training."""
     limit: int = 0
     """Examples used, drawn at random; 0 for all."""
     max_tokens: int = 512

@@ -8,6 +8,7 @@ queues once, and measures the held-out loss per token.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ LOGGED = ("contrast", "route", "balance", "z", "agreement")
 
 class ExpertTrainer(Trainer):  # type: ignore[misc]
     """Trains the experts of a model whose layers `supervisor` watches."""
+
+    optimizer: Any
+    control: Any
 
     def __init__(
         self, *, supervisor: RoutingSupervisor, router_rate: float, health_every: int, **given: Any
@@ -56,9 +60,11 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         counted = inputs["labels"] != IGNORED
         with self.supervisor.watching():
             loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        if self._health_is_due():
-            self.health = layer_health(self.supervisor, counted)
+        due = self._health_is_due()
+        health = layer_health(self.supervisor, counted) if due else []
         terms = self.supervisor.terms(counted, topics)
+        if due:
+            self.health = self._with_accuracy(health)
         self._note(loss, terms, inputs)
         loss = loss + terms.total / self.current_gradient_accumulation_steps
         return (loss, outputs) if return_outputs else loss
@@ -66,7 +72,8 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
     def create_optimizer(self, model: Any = None) -> Any:
         """AdamW with two learning rates: the experts', and that of router and projection."""
         if self.optimizer is None:
-            routing, experts = [], []
+            routing: list[Any] = []
+            experts: list[Any] = []
             for name, parameter in self.model.named_parameters():
                 if parameter.requires_grad:
                     guides = "lora_router" in name or "lora_projection" in name
@@ -131,6 +138,15 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
             inputs["input_ids"].numel() if mask is None else mask.sum().detach()
         )
         self._micro_steps += 1
+
+    def _with_accuracy(self, health: list[LayerHealth]) -> list[LayerHealth]:
+        agreed = [round(float(value), 4) for value in self.supervisor.agreement]
+        if not agreed:
+            return health
+        return [
+            replace(layer, contrast_accuracy=part)
+            for layer, part in zip(health, agreed, strict=True)
+        ]
 
     def _health_is_due(self) -> bool:
         every = self.health_every

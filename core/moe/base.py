@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,22 +51,41 @@ def load_base(
     options: dict[str, Any] = {"dtype": dtype}
     if attention:
         options["attn_implementation"] = attention
-    folder, source = path, {}
-    if path.is_file():
-        folder, source = path.parent, {"gguf_file": path.name}
+    folder, source = _source(path)
+    if source:
         # Newer transformers keep GGUF weights packed unless told otherwise.
         options["quantization_config"] = GgufConfig(dequantize=True)
     if four_bit:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
+    tokenizer = load_tokenizer(name)
+    with _read_errors(path):
+        model = AutoModelForCausalLM.from_pretrained(folder, **source, **options)
+    model.config.use_cache = False
+    return Base(model, tokenizer, path.name, path, base_fingerprint(path))
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of the base that `name` stands for."""
+    path = find_base(name)
+    folder, source = _source(path)
+    with _read_errors(path):
+        return AutoTokenizer.from_pretrained(folder, **source)
+
+
+def _source(path: Path) -> tuple[str, dict[str, str]]:
+    """What transformers wants to be told about a file or folder."""
+    return (str(path.parent), {"gguf_file": path.name}) if path.is_file() else (str(path), {})
+
+
+@contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    """transformers' many errors as one of ours, without its progress bars."""
     transformers_logging.disable_progress_bar()
     try:
-        with redirect_stderr(io.StringIO()):  # the bars of dequantising a GGUF file
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), **source)
-            model = AutoModelForCausalLM.from_pretrained(str(folder), **source, **options)
+        with redirect_stderr(io.StringIO()):  # dequantising a GGUF file draws one of its own
+            yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise SparseDoctorError(f"{path} cannot be read as a base model: {reason}") from error
-    model.config.use_cache = False
-    return Base(model, tokenizer, path.name, path, base_fingerprint(path))

@@ -23,6 +23,7 @@ class LayerHealth:
     margin: float  # mean of (best - second) probability
     dead: int  # experts with less than 5 % of an even share
     queue_fill: tuple[float, ...]  # [E] part of each lane that is full
+    contrast_accuracy: float | None = None  # queries whose nearest key is of their own expert
 
 
 @torch.no_grad()

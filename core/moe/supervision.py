@@ -98,6 +98,7 @@ class RoutingSupervisor:
         self._total = total
         self._gather = gather
         self._pending: list[list[_Pending]] = [[] for _ in self.layers]
+        self.agreement: list[Tensor] = []  # of each layer in the last pass; empty: no contrast
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -152,6 +153,7 @@ class RoutingSupervisor:
                 route.append(r)
                 agreement.append(a)
                 self._pending[number_of_layer].append(pending)
+        self.agreement = [value.detach() for value in agreement[1:]]
         for layer in self.layers:
             layer.record = None  # the graph alone keeps what backward needs
         layers = len(records)

@@ -1,0 +1,57 @@
+"""Settings come from a file and flags; unknown and impossible ones are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.train.cli import field_texts, run_parser
+from sparsedoctor.train.settings import SECTIONS, build_settings, read_settings_file
+
+TOML = '[data]\ndata = ["a.jsonl"]\n[experts]\nrank = 4\n[run]\nlearning_rate = 1e-3\n'
+YAML = "data:\n  data: [a.jsonl]\nexperts:\n  rank: 4\nrun:\n  learning_rate: 1e-3\n"
+
+
+@pytest.mark.parametrize(("name", "text"), [("s.toml", TOML), ("s.yaml", YAML), ("s.yml", YAML)])
+def test_a_file_and_flags_over_it(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    settings = build_settings(read_settings_file(path), {"experts": {"rank": 16}})
+    assert settings.data.data == ("a.jsonl",)
+    assert settings.experts.rank == 16
+    assert settings.run.learning_rate == 1e-3
+    assert settings.experts.experts == 4
+    assert build_settings(settings.to_json()) == settings  # what run.json keeps
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[run]\nlearnig_rate = 1e-3\n", "run.learnig_rate"),
+        ("[runs]\nsteps = 3\n", "'runs'"),
+        ("steps = 3\n", "outside a section"),
+        ("[run]\nsteps = \n", "neither TOML nor YAML"),
+        ("[run]\nsteps = 'three'\n", "run.steps is 'three'; expected int"),
+        ("[run]\nsteps = 3.5\n", "run.steps is 3.5"),
+        ("[run]\nschedule = 'up'\n", "cosine"),
+        ("[data]\npack = 1\n", "data.pack is 1; expected bool"),
+        ("[supervision]\ntemperature = 0\n", "temperature is 0"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    with pytest.raises(SparseDoctorError, match=r"\S") as error:
+        build_settings(read_settings_file(path))
+    assert said in str(error.value)
+
+
+def test_sections_share_no_name_and_every_setting_is_explained() -> None:
+    names = [item for kind in SECTIONS.values() for item in kind.__dataclass_fields__]
+    assert len(names) == len(set(names))
+    for kind in SECTIONS.values():
+        assert field_texts(kind).keys() == kind.__dataclass_fields__.keys()
+    shown = run_parser().format_help()
+    assert all("--" + name.replace("_", "-") in shown for name in names)

@@ -1,0 +1,163 @@
+"""How much memory a run will need, said before anything is loaded.
+
+    weights       base parameters * bytes of their type
+    experts       trained parameters * 4
+    gradients     trained parameters * 4
+    optimiser     trained parameters * 8                       (AdamW's two moments)
+    queue         layers * E * K * (2 * D + 8)
+    activations   layers * T * (2 ffn + 13 hidden + 4 R) * c   (kept for the backward pass)
+                  + layers * T * heads * longest * 3 c         (eager attention only)
+                  + T * vocabulary * (c + 12)                  (logits, their softmax, gradient)
+
+T are the tokens of a micro-step, c the bytes of the arithmetic's type, R = E * r + r0. With
+gradient checkpointing one layer's activations are kept instead of all, and T * hidden of each.
+The constants were counted from the tensors that autograd keeps for one Llama layer.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psutil
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from sparsedoctor.core.base_models import find_base
+from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.train.settings import Settings
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSize:
+    """What of a base decides the memory."""
+
+    parameters: int
+    hidden: int
+    ffn: int
+    layers: int
+    heads: int
+    vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes by what they are for."""
+
+    weights: int
+    experts: int
+    gradients: int
+    optimiser: int
+    queue: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return (
+            self.weights
+            + self.experts
+            + self.gradients
+            + self.optimiser
+            + self.queue
+            + self.activations
+        )
+
+    def text(self) -> str:
+        parts = ", ".join(
+            f"{name} {getattr(self, name) / _MIB:,.0f}" for name in self.__dataclass_fields__
+        )
+        return f"memory: {self.total / _MIB:,.0f} MiB = {parts}"
+
+
+def base_size(name: str) -> BaseSize:
+    """The size of a base, read from its configuration without loading it."""
+    path = find_base(name)
+    folder, source = (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})
+    try:
+        config = AutoConfig.from_pretrained(str(folder), **source)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SparseDoctorError(f"{path} cannot be read as a base model: {reason}") from error
+    return BaseSize(
+        parameters=model.num_parameters(),
+        hidden=config.hidden_size,
+        ffn=getattr(config, "intermediate_size", 0) or 4 * config.hidden_size,
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        vocabulary=config.vocab_size,
+    )
+
+
+def predict_memory(settings: Settings, base: BaseSize, *, half: bool, eager: bool) -> Memory:
+    """The peak of a run. `half`: bfloat16 weights and arithmetic; `eager`: eager attention."""
+    run, experts = settings.run, settings.experts
+    c = 2 if half else 4
+    trained = experts.trainable_parameters(base.hidden, base.ffn, base.layers)
+    tokens = run.batch * settings.data.max_tokens
+    layer = tokens * (2 * base.ffn + 13 * base.hidden + 4 * experts.columns) * c
+    if eager:
+        layer += tokens * base.heads * settings.data.max_tokens * 3 * c
+    layers = base.layers * layer
+    if run.gradient_checkpointing:
+        layers = layer + base.layers * tokens * base.hidden * c
+    return Memory(
+        weights=int(base.parameters * (0.6 if run.four_bit else c)),
+        experts=4 * trained,
+        gradients=4 * trained,
+        optimiser=8 * trained,
+        queue=settings.supervision.queue_bytes(base.layers, experts.experts),
+        activations=layers + tokens * base.vocabulary * (c + 12),
+    )
+
+
+def check_memory(
+    settings: Settings, base: BaseSize, *, half: bool, eager: bool, free: int
+) -> Memory:
+    """The prediction, or SparseDoctorError naming the smallest change that would fit in
+    `free` bytes."""
+    memory = predict_memory(settings, base, half=half, eager=eager)
+    if memory.total <= free:
+        return memory
+    said = f"this run needs about {memory.total / _MIB:,.0f} MiB and {free / _MIB:,.0f} are free"
+    for flags, smaller in _smaller(settings):
+        if predict_memory(smaller, base, half=half, eager=eager).total <= free:
+            raise SparseDoctorError(f"{said}; it would fit with {flags}")
+    raise SparseDoctorError(f"{said}; no smaller batch helps, use a smaller base")
+
+
+def free_memory(*, cuda: bool) -> int:
+    """Bytes that can be used now."""
+    return torch.cuda.mem_get_info()[0] if cuda else psutil.virtual_memory().available
+
+
+def peak_memory(*, cuda: bool) -> int:
+    """The most bytes this process has used: allocated on the device, or resident on a CPU."""
+    if cuda:
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _smaller(settings: Settings) -> Iterable[tuple[str, Settings]]:
+    def with_run(**changes: Any) -> Settings:
+        return replace(settings, run=replace(settings.run, **changes))
+
+    yield "--gradient-checkpointing", with_run(gradient_checkpointing=True)
+    batch, accumulate = settings.run.batch, settings.run.accumulate
+    while batch > 1:
+        batch, accumulate = batch // 2, accumulate * 2
+        flags = f"--batch {batch} --accumulate {accumulate}"
+        yield flags, with_run(batch=batch, accumulate=accumulate)
+        changed = with_run(batch=batch, accumulate=accumulate, gradient_checkpointing=True)
+        yield f"{flags} --gradient-checkpointing", changed
+    tokens = settings.data.max_tokens
+    while tokens > 64:
+        tokens //= 2
+        changed = with_run(batch=1, gradient_checkpointing=True)
+        flags = f"--batch 1 --max-tokens {tokens} --gradient-checkpointing"
+        yield flags, replace(changed, data=replace(settings.data, max_tokens=tokens))
