@@ -1,0 +1,257 @@
+"""One training step: dense LoRA, this layer, and the naive form, measured side by side.
+
+    python benchmarks/train_step.py --json
+
+On SmolLM2-135M at 2,048 tokens a step, for E = 4 and 8 (k = 2, r = 8), float32 and bfloat16:
+  dense        PEFT's LoRA of rank E * r on gate, up and down: as many trained parameters
+  layer        this layer, balance term only
+  contrast     this layer with contrast, route and queue
+  naive        every chosen expert's whole block, frozen projections included, token by token
+               sorted to its expert (how MixLoRA does it)
+The forms take turns within each repetition, so that a busy machine slows all of them alike;
+medians are compared. Peak memory is measured in a process of its own for each form: the highest
+resident size (or allocated device memory) above that of the loaded model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.utils import logging as transformers_logging
+
+from sparsedoctor.core.moe.base import load_base
+from sparsedoctor.core.moe.experts import BlockOutput, ExpertWeights, FrozenBlock, LoraPairs
+from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
+from sparsedoctor.core.moe.router import Routing
+from sparsedoctor.core.moe.settings import ExpertSettings, SupervisionSettings
+from sparsedoctor.core.moe.supervision import RoutingSupervisor
+
+FORMS = ("dense", "layer", "contrast", "naive")
+RANK, TOP_K = 8, 2
+
+
+@dataclass(frozen=True)
+class Case:
+    experts: int
+    dtype: str  # float32, bfloat16
+
+    @property
+    def key(self) -> str:
+        return f"E{self.experts}/{self.dtype}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    seconds: dict[str, float]  # by form, median of a step
+    peak: dict[str, int]  # by form, bytes above the loaded model
+
+
+def naive_experts(
+    x: Tensor, frozen: FrozenBlock, weights: ExpertWeights, routing: Routing
+) -> BlockOutput:
+    """Every expert runs its whole block on the tokens that chose it."""
+    y = torch.zeros_like(x)
+    for e in range(weights.experts):
+        token, slot = (routing.experts == e).nonzero(as_tuple=True)
+        if len(token) == 0:
+            continue
+        mine = x[token]
+
+        def own(projection: Any, pairs: LoraPairs, value: Tensor, e: int = e) -> Tensor:
+            a, b = pairs.a[e].to(value.dtype), pairs.b[e].to(value.dtype)
+            delta: Tensor = F.linear(F.linear(value, a), b) * weights.scale
+            return projection(value) + delta  # type: ignore[no-any-return]
+
+        gate = own(frozen.gate, weights.gate, mine)
+        up = own(frozen.up, weights.up, mine)
+        down = own(frozen.down, weights.down, F.silu(gate) * up)
+        gained = down * routing.weights[token, slot, None].to(down.dtype)
+        y = y.index_add(0, token, gained)
+    return BlockOutput(y, x.new_zeros(len(x), 2 * weights.experts * weights.rank))
+
+
+def build(form: str, case: Case, device: str) -> tuple[nn.Module, Callable[[Tensor], None]]:
+    """A model of one form, and a function that takes one step's forward and backward pass."""
+    torch.manual_seed(0)
+    base = load_base("smollm2", getattr(torch, case.dtype)).model.to(device)
+    if form == "dense":
+        rank = case.experts * RANK
+        targets = ["gate_proj", "up_proj", "down_proj"]
+        model = get_peft_model(
+            base, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets)
+        ).train()
+
+        def dense(ids: Tensor) -> None:
+            model(input_ids=ids, labels=ids).loss.backward()
+
+        return model, dense
+    settings = ExpertSettings(experts=case.experts, top_k=TOP_K, rank=RANK)
+    contrast = form == "contrast"
+    weight = 0.01 if contrast else 0.0
+    supervision = SupervisionSettings(contrast_weight=weight, route_weight=weight, warmup_steps=0)
+    queue = supervision.queue_length if contrast else None
+    model = attach_experts(base, settings, queue).to(device).train()
+    supervisor = RoutingSupervisor(expert_layers(model), supervision)
+
+    def step(ids: Tensor) -> None:
+        with supervisor.watching():
+            loss = model(input_ids=ids, labels=ids).loss
+        terms = supervisor.terms(torch.ones_like(ids, dtype=torch.bool))
+        (loss + terms.total).backward()
+        supervisor.commit()
+
+    return model, step
+
+
+def timed(form: str, model: nn.Module, step: Callable[[Tensor], None], ids: Tensor) -> float:
+    """Seconds of one step, gradients cleared before."""
+    import sparsedoctor.core.moe.peft_layer as peft_layer
+
+    fast = peft_layer.mixed_experts
+    model.zero_grad()
+    _wait(ids)
+    began = time.perf_counter()
+    try:
+        if form == "naive":
+            peft_layer.mixed_experts = naive_experts
+        step(ids)
+    finally:
+        peft_layer.mixed_experts = fast
+    _wait(ids)
+    return time.perf_counter() - began
+
+
+def measure_times(case: Case, options: argparse.Namespace) -> dict[str, float]:
+    """Medians over `repeat` rounds in which every form takes one step."""
+    ids = _tokens(options)
+    built = {form: build(form, case, options.device) for form in FORMS}
+    for form, (model, step) in built.items():
+        timed(form, model, step, ids)  # warm up
+    seconds: dict[str, list[float]] = {form: [] for form in FORMS}
+    for _ in range(options.repeat):
+        for form, (model, step) in built.items():
+            seconds[form].append(timed(form, model, step, ids))
+    return {form: statistics.median(values) for form, values in seconds.items()}
+
+
+def measure_peak(form: str, case: Case, options: argparse.Namespace) -> int:
+    """Bytes above the loaded model at the peak of a step. Run it in a fresh process."""
+    ids = _tokens(options)
+    model, step = build(form, case, options.device)
+    if options.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        loaded = torch.cuda.memory_allocated()
+        timed(form, model, step, ids)
+        return torch.cuda.max_memory_allocated() - loaded
+    loaded = _resident()
+    timed(form, model, step, ids)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - loaded
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--tokens", type=int, default=2048, help="tokens of a step")
+    parser.add_argument("--row", type=int, default=512, help="tokens of a row")
+    parser.add_argument("--repeat", type=int, default=5, help="rounds")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--experts", type=int, nargs="+", default=[4, 8])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--peak", nargs=3, metavar=("FORM", "EXPERTS", "DTYPE"),
+                        help=argparse.SUPPRESS)  # fmt: skip
+    options = parser.parse_args()
+    transformers_logging.set_verbosity_error()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.peak:
+        form, experts, dtype = options.peak
+        print(measure_peak(form, Case(int(experts), dtype), options))
+        return 0
+    measured = {}
+    print(f"{'':<14}{'form':<10}{'s/step':>9}{'tokens/s':>10}{'MiB':>8}"
+          f"{'x dense':>9}{'x naive':>9}{'memory x':>10}")  # fmt: skip
+    for dtype in options.dtypes:
+        for experts in options.experts:
+            case = Case(experts, dtype)
+            peak = {form: _peak_in_a_process(form, case, options) for form in FORMS}
+            measured[case.key] = Measured(measure_times(case, options), peak)
+            print_case(case, measured[case.key], options)
+    if options.json:
+        print(json.dumps(summary(measured, options.device)))
+    return 0
+
+
+def print_case(case: Case, measured: Measured, options: argparse.Namespace) -> None:
+    tokens = _tokens(options).numel()
+    for form in FORMS:
+        seconds, peak = measured.seconds[form], measured.peak[form]
+        over_dense = seconds / measured.seconds["dense"]
+        over_naive = seconds / measured.seconds["naive"]
+        print(
+            f"{case.key:<14}{form:<10}{seconds:>9.3f}{tokens / seconds:>10.0f}{peak / 2**20:>8.0f}"
+            f"{over_dense:>9.2f}{over_naive:>9.2f}{peak / measured.peak['dense']:>10.2f}",
+            flush=True,
+        )
+
+
+def summary(measured: dict[str, Measured], device: str) -> dict[str, Any]:
+    """The ratios by case."""
+    ratios: dict[str, Any] = {
+        name: {} for name in (
+            "step_over_dense", "step_over_naive", "memory_over_dense", "step_contrast_over_plain"
+        )
+    }  # fmt: skip
+    for key, one in measured.items():
+        ratios["step_over_dense"][key] = round(one.seconds["layer"] / one.seconds["dense"], 4)
+        ratios["step_over_naive"][key] = round(one.seconds["layer"] / one.seconds["naive"], 4)
+        ratios["memory_over_dense"][key] = round(one.peak["layer"] / one.peak["dense"], 4)
+        ratios["step_contrast_over_plain"][key] = round(
+            one.seconds["contrast"] / one.seconds["layer"], 4
+        )
+    return ratios | {"device": device}
+
+
+def _peak_in_a_process(form: str, case: Case, options: argparse.Namespace) -> int:
+    command = [
+        sys.executable, __file__, "--peak", form, str(case.experts), case.dtype,
+        "--device", options.device, "--tokens", str(options.tokens), "--row", str(options.row),
+        "--threads", str(options.threads),
+    ]  # fmt: skip
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+def _tokens(options: argparse.Namespace) -> Tensor:
+    row = min(options.row, options.tokens)
+    generator = torch.Generator().manual_seed(0)
+    shape = (max(1, options.tokens // row), row)
+    return torch.randint(100, 40_000, shape, generator=generator).to(options.device)
+
+
+def _wait(tensor: Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize()
+
+
+def _resident() -> int:
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
