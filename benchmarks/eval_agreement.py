@@ -11,20 +11,22 @@ Stopped at any moment, the same call goes on. Expected: at least 99 % in float32
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import Any
 
 from sparsedoctor.core.base_models import find_base
+from sparsedoctor.core.errors import run_command
 from sparsedoctor.export.mixture import ExportSettings, export_mixture
 from sparsedoctor.export.types import FORMATS
 from sparsedoctor.train.evaluate.backends.opening import ModelChoice, open_backend
 from sparsedoctor.train.evaluate.benchmarks import find_benchmark, load_questions
 from sparsedoctor.train.evaluate.comparing import read_run
+from sparsedoctor.train.evaluate.journal import RESULT
 from sparsedoctor.train.evaluate.running import run_benchmark
 from sparsedoctor.train.evaluate.scoring import Settings
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--adapter", type=Path, required=True)
     parser.add_argument("--base", required=True)
@@ -66,15 +68,18 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for name in options.types:
         print(row(name, reference, options.output / name))
+    return 0
 
 
-def scored(options: argparse.Namespace, choice: ModelChoice, output: Path) -> dict[str, Any]:
+def scored(options: argparse.Namespace, choice: ModelChoice, output: Path) -> None:
     """Run one model; what is answered already is not asked again."""
+    if (output / RESULT).is_file():
+        return
     benchmark = find_benchmark(options.benchmark)
     loaded = load_questions(benchmark, options.data, limit=options.limit)
     backend = open_backend(choice)
     try:
-        return run_benchmark(backend, benchmark, loaded, Settings(shots=options.shots), output)
+        run_benchmark(backend, benchmark, loaded, Settings(shots=options.shots), output)
     finally:
         backend.close()
 
@@ -98,4 +103,4 @@ def row(name: str, reference: Path, output: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

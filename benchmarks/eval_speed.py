@@ -11,6 +11,7 @@ Both sides score the same questions, and their choices are compared.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 
 from sparsedoctor.core.engine.protocol import Engine
+from sparsedoctor.core.errors import run_command
 from sparsedoctor.train.evaluate.backends.backend import Backend
 from sparsedoctor.train.evaluate.backends.opening import ModelChoice, open_backend
 from sparsedoctor.train.evaluate.backends.transformers_model import TransformersBackend
@@ -28,7 +30,7 @@ from sparsedoctor.train.evaluate.scoring import Request, Settings, requests_for
 Scores = list[list[float]]  # [question][letter]
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument(
@@ -68,6 +70,7 @@ def main() -> None:
     ours = timed("GGUF, sparsedoctor-eval", lambda: scored(exported, requests))
     compared("GGUF", [again], ours)
     exported.close()
+    return 0
 
 
 def five_shot(data: Path, subject: str, count: int, shots: int) -> list[Request]:
@@ -145,4 +148,4 @@ def compared(name: str, naive: Sequence[tuple[Scores, float]], ours: tuple[Score
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))
