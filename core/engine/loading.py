@@ -88,12 +88,12 @@ def _fitting(path: Path, header: GGUFHeader, settings: EngineSettings, wanted: i
     if settings.gpu_layers:
         return wanted  # which memory a layer goes to is llama.cpp's knowledge; it refuses itself
     free = available_bytes()
-    if needed_bytes(header, wanted, settings.batch) <= free:
+    needed = needed_bytes(header, wanted, settings.batch, settings.exact)
+    if needed <= free:
         return wanted
-    fits = context_that_fits(header, free, settings.batch)
+    fits = context_that_fits(header, free, settings.batch, settings.exact)
     if settings.context is None and fits >= _LEAST_CONTEXT:
         return min(wanted, fits)
-    needed = needed_bytes(header, wanted, settings.batch)
     asked = f"{path.name} with a context of {wanted:,} tokens needs about {_gb(needed)}"
     if fits >= _LEAST_CONTEXT:
         advice = f"a context of {fits:,} tokens would fit: set it with --context {fits}"

@@ -1,7 +1,7 @@
 """How much memory a model will take, and how much there is.
 
 The estimate is on the safe side: the file's tensors, the keys and values of every token of the
-context (16 bits each), the buffers of one batch, and the process itself.
+context (16 bits each, 32 in `exact` engines), the buffers of one batch, and the process itself.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ _PROCESS = 160 << 20  # bytes: interpreter, numpy, llama.cpp
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def needed_bytes(header: GGUFHeader, context: int, batch: int) -> int:
+def needed_bytes(header: GGUFHeader, context: int, batch: int, exact: bool = False) -> int:
     """Bytes to load the model of `header` with `context` tokens and batches of `batch`."""
-    return _fixed_bytes(header, batch) + context * bytes_per_token(header, batch)
+    return _fixed_bytes(header, batch) + context * bytes_per_token(header, batch, exact)
 
 
-def context_that_fits(header: GGUFHeader, free: int, batch: int) -> int:
+def context_that_fits(header: GGUFHeader, free: int, batch: int, exact: bool = False) -> int:
     """The largest context, in steps of 256 tokens, whose need is within `free` bytes; may be 0."""
     room = free - _fixed_bytes(header, batch)
-    return max(0, room // max(1, bytes_per_token(header, batch)) // 256 * 256)
+    return max(0, room // max(1, bytes_per_token(header, batch, exact)) // 256 * 256)
 
 
-def bytes_per_token(header: GGUFHeader, batch: int) -> int:
+def bytes_per_token(header: GGUFHeader, batch: int, exact: bool = False) -> int:
     """Keys and values of one token in all layers, and its column of the attention mask."""
     layers, width = _number(header, "block_count", 1), _number(header, "embedding_length", 0)
     heads = max(1, _number(header, "attention.head_count", 1))
     kv_heads = _number(header, "attention.head_count_kv", heads)
     key = _number(header, "attention.key_length", width // heads)
     value = _number(header, "attention.value_length", width // heads)
-    return layers * kv_heads * (key + value) * 2 + batch * 4
+    return layers * kv_heads * (key + value) * (4 if exact else 2) + batch * 4
 
 
 def available_bytes() -> int:
