@@ -52,6 +52,7 @@ class ChildEngine:
         self._info: ModelInfo | None = None
         self._number = 0  # of the newest request
         self._closed = False
+        self._cancelled = threading.Event()  # also before the request is sent, or while it loads
         self._notices: list[str] = []  # told with the next answer
 
     def load(self) -> ModelInfo:
@@ -65,6 +66,7 @@ class ChildEngine:
         if not any(message.role != "system" for message in messages):
             raise EngineError("there is no message to answer")
         self._acquire()
+        self._cancelled.clear()
         stream = self._answer(tuple(messages), sampling)
         next(stream)  # enters its `try`, so that closing an unread stream frees the engine
         return stream
@@ -90,6 +92,7 @@ class ChildEngine:
                 parts.append(_evaluation(message, data, info))
 
     def cancel(self) -> None:
+        self._cancelled.set()
         with self._ending:
             process, number = self._process, self._number
         if process is not None and self._busy.locked():
@@ -124,6 +127,8 @@ class ChildEngine:
             body = {"messages": pack_messages(messages), "sampling": asdict(sampling)}
             self._send("generate", body)
             sent = True
+            if self._cancelled.is_set():
+                self.cancel()
             while True:
                 message, data = self._receive()
                 if "done" in message:
@@ -156,13 +161,15 @@ class ChildEngine:
         """Cancel and read the rest of an answer nobody wants any more."""
         self.cancel()
         process = self._process
-        if process is None:
+        if process is None or process.channel.broken:
+            self._forget_process()  # Ctrl-C in the middle of a message
             return
         try:
             while "event" in process.channel.receive(_CANCEL_PATIENCE)[0]:
                 pass
         except ChannelClosed:
-            process.end()
+            self._forget_process()
+            self._notices.append("The engine did not end its last answer and was started again.")
 
     def _ask(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
         with self._request():
@@ -177,9 +184,10 @@ class ChildEngine:
         if process is not None and self._info is not None:
             if process.running and not process.channel.broken:
                 return self._info
-            how = process.how_it_ended()
+            if not process.channel.broken:
+                how = process.how_it_ended()
+                self._notices.append(f"The engine had ended: {how}. It was started again.")
             self._forget_process()
-            self._notices.append(f"The engine had ended: {how}. It was started again.")
         plan = plan_loading(self._path, self._settings)
         process = EngineProcess()
         with self._ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sparsedoctor.core.engine.protocol import (
     Event,
     Finished,
     Message,
+    Notice,
     Sampling,
     Started,
     TextDelta,
@@ -83,6 +85,38 @@ def test_cancel_from_another_thread(engine: ChildEngine) -> None:
     next(stream)
     threading.Timer(0.1, engine.cancel).start()
     assert last(list(stream)).reason == "cancelled"
+
+
+def test_cancel_before_the_answer_is_read_is_not_lost(engine: ChildEngine) -> None:
+    """Also when the model is not even loaded yet."""
+    for _ in range(2):
+        stream = engine.generate(QUESTION, LONG)
+        engine.cancel()
+        assert last(list(stream)).reason == "cancelled"
+    assert last(list(engine.generate(QUESTION, Sampling(max_tokens=4)))).reason == "length"
+
+
+def test_an_interrupt_in_the_middle_of_an_answer_leaves_a_working_engine(
+    engine: ChildEngine,
+) -> None:
+    """As Ctrl-C does, at any moment, also inside a message."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    engine.load()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for delay in (0.05, 0.11, 0.23):
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            with pytest.raises(KeyboardInterrupt):
+                list(engine.generate(QUESTION, LONG))
+            events = list(engine.generate(QUESTION, Sampling(max_tokens=4)))
+            assert last(events).reason == "length"
+            assert not any(isinstance(event, Notice) for event in events)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_cancel_without_an_answer_does_nothing(engine: ChildEngine) -> None:
