@@ -50,7 +50,7 @@ INTERRUPTED = 130  # the exit code of a run that Ctrl-C ended
 
 def start_run(settings: Settings, output: Path) -> int:
     """Train from the beginning into the new folder `output`; returns the exit code."""
-    if (output / RUN_FILE).exists():
+    if process_rank() == 0 and (output / RUN_FILE).exists():
         raise SparseDoctorError(
             f"{output} holds a run already; continue it with --resume {output}, "
             "or name another folder"
@@ -63,11 +63,12 @@ def resume_run(output: Path) -> int:
     settings, _ = read_run_file(output)
     if (output / ADAPTER).exists():
         raise SparseDoctorError(f"{output} is finished; its adapter is {output / ADAPTER}")
-    remove_incomplete(output)
     checkpoint = last_checkpoint(output)
-    step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    for name in (LOG_FILE, HEALTH_FILE):
-        drop_lines_after(output / name, step)
+    if process_rank() == 0:
+        remove_incomplete(output)
+        step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+        for name in (LOG_FILE, HEALTH_FILE):
+            drop_lines_after(output / name, step)
     return _run(settings, output, resumed_from=checkpoint)
 
 
