@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 import os
 import time
+from pathlib import Path
 
 import psutil
 
 _SHORTEST = 0.2  # seconds over which a load means something
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _HALF_BUSY = 0.5  # cores: less than that of other programs' work is ignored
 
 
@@ -63,8 +65,7 @@ def _busy_seconds() -> float:
 def _quota() -> int:
     """Cores a container may use, from its control group; a large number without one."""
     try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
+        quota, period = _QUOTA.read_text().split()
         return max(1, int(quota) // int(period))
     except (OSError, ValueError):
         return 1 << 16
