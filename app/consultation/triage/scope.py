@@ -72,6 +72,8 @@ class _Cues:
 def _negations(text: Text, cues: _Cues, negated: bytearray) -> None:
     for kind, reach in _REACH.items():
         for start, end in cues.of(kind):
+            if _compares(text, cues, end):
+                continue
             after = _forward(text, cues, (start, end), reach, kind)
             for token in range(end, after):
                 negated[token] = 1
@@ -81,6 +83,14 @@ def _negations(text: Text, cues: _Cues, negated: bytearray) -> None:
                 _backward(text, start, negated)
     for start, _ in cues.of("denied_before"):
         _backward(text, start, negated)
+
+
+def _compares(text: Text, cues: _Cues, end: int) -> bool:
+    """Whether "never" goes on "... like this": that tells how bad it is and denies nothing."""
+    return any(
+        0 <= start - end <= 8 and text.sentence[start] == text.sentence[end - 1]
+        for start, _ in cues.found.get("compare", ())
+    )
 
 
 def _forward(text: Text, cues: _Cues, cue: Span, reach: float, kind: str) -> int:
@@ -156,12 +166,11 @@ def _sentences(text: Text, cues: _Cues, result: Scopes) -> None:
         for start, end in cues.found.get(name, ()):
             if not framed.intersection(range(start, end)) and not quoted[start]:
                 marks.setdefault(text.sentence[start], set()).add(name)
-    told = False  # a story goes on over the next sentences until somebody real speaks
     unreal_sentences = set()
     for sentence in range((text.sentence[-1] if len(text) else 0) + 1):
         found = marks.get(sentence, set())
         person = "person" in found
-        told = ("fiction" in found or told) and "me" not in found
+        told = "fiction" in found and "me" not in found
         asked = "ask" in found and not person
         result.general = result.general or asked
         someone = "ask" in found and "someone" in found and not person
