@@ -95,12 +95,12 @@ def write_in_place(
     writer.write_ti_data_to_file()
     writer.close()
     digest = hashlib.sha256()
-    with path.open("r+b") as file:
-        file.seek(0, os.SEEK_END)
+    with path.open("r+b") as file, computing(threads) as ahead:
+        header = file.seek(0, os.SEEK_END)
         file.write(bytes(-file.tell() % _ALIGNMENT))
         for tensor in tensors:
             count = 0
-            for data in ahead(tensor.blocks(), threads):
+            for data in ahead(tensor.blocks()):
                 file.write(data)
                 digest.update(data)
                 count += len(data)
@@ -111,7 +111,7 @@ def write_in_place(
             file.write(padding)
             digest.update(padding)
         if HASH_KEY in fields:
-            _put_hash(file, digest.hexdigest())
+            _put_hash(file, header, digest.hexdigest())
 
 
 def file_bytes(fields: dict[str, Any], tensors: Sequence[PlannedTensor]) -> int:
@@ -139,7 +139,7 @@ def seal(path: Path) -> None:
         return
     digest = data_sha256(path)
     with path.open("r+b") as file:
-        _put_hash(file, digest)
+        _put_hash(file, read_header(path).end, digest)
 
 
 @contextlib.contextmanager
@@ -189,21 +189,25 @@ def check_disk(folder: Path, need: int, what: str) -> None:
         )
 
 
-def ahead(blocks: Iterable[Block], threads: int) -> Iterator[bytes]:
-    """The results of `blocks` in order, computed up to `threads` ahead of their use."""
-    if threads <= 1:
-        for block in blocks:
-            yield block()
-        return
+@contextlib.contextmanager
+def computing(threads: int) -> Iterator[Callable[[Iterable[Block]], Iterator[bytes]]]:
+    """Gives a function that computes blocks in order, up to `threads` ahead of their use.
+
+    One set of threads for a whole file: each new thread brings a heap of its own to fill.
+    """
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        try:
+
+        def ahead(blocks: Iterable[Block]) -> Iterator[bytes]:
             for block in blocks:
                 waiting.append(pool.submit(block))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+
+        try:
+            yield ahead
         finally:
             for future in waiting:
                 future.cancel()
@@ -221,10 +225,10 @@ def _value_type(value: Any) -> tuple[GGUFValueType, GGUFValueType | None]:
     return (GGUFValueType.STRING if isinstance(value, str) else GGUFValueType.FLOAT32), None
 
 
-def _put_hash(file: IO[bytes], digest: str) -> None:
+def _put_hash(file: IO[bytes], header: int, digest: str) -> None:
     mark = HASH_KEY.encode() + (8).to_bytes(4, "little") + (64).to_bytes(8, "little")
     file.seek(0)
-    head = file.read(64 << 20)
+    head = file.read(header)
     at = head.find(mark)
     if at < 0:
         raise AssertionError(f"{HASH_KEY} is not in the header")

@@ -10,7 +10,7 @@ from typing import Any
 
 from gguf import GGMLQuantizationType
 
-from sparsedoctor.export.gguf_file import PlannedTensor, Progress, ahead
+from sparsedoctor.export.gguf_file import PlannedTensor, Progress, computing
 
 _CODES = {
     GGMLQuantizationType.F32: "F32",
@@ -67,9 +67,9 @@ def _write(path: Path, tensors: list[PlannedTensor], threads: int, progress: Pro
         at += tensor.size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
+    with path.open("wb") as file, computing(threads) as ahead:
         file.write(struct.pack("<Q", len(text)) + text)
         for tensor in tensors:
-            for data in ahead(tensor.blocks(), threads):
+            for data in ahead(tensor.blocks()):
                 file.write(data)
                 progress(len(data))

@@ -35,14 +35,15 @@ class Thresholds:
     routing: float  # share of the chosen experts, over all layers
 
 
-# Measured on the default model and tiny random models of each family, with room: docs/export.md.
+# What a sound file stays below, measured with room on real and on tiny random models, which feel
+# rounding most. A broken one (a wrong permutation, a lost bias) has errors near 1.
 THRESHOLDS = {
     "f32": Thresholds(2e-3, 1e-5, 1.0, 0.999),
     "f16": Thresholds(1e-2, 1e-4, 0.99, 0.99),
     "bf16": Thresholds(5e-2, 2e-3, 0.95, 0.97),
-    "q8_0": Thresholds(1e-1, 1e-2, 0.95, 0.95),
-    "q6_k": Thresholds(1.5e-1, 5e-2, 0.90, 0.93),
-    "q5_k_m": Thresholds(2e-1, 1e-1, 0.85, 0.90),
+    "q8_0": Thresholds(1.5e-1, 5e-2, 0.88, 0.95),
+    "q6_k": Thresholds(2e-1, 8e-2, 0.85, 0.93),
+    "q5_k_m": Thresholds(2.5e-1, 1.5e-1, 0.80, 0.90),
     "q4_k_m": Thresholds(3e-1, 2e-1, 0.78, 0.85),
     "q4_0": Thresholds(4e-1, 3e-1, 0.72, 0.80),
 }

@@ -55,8 +55,7 @@ def test_a_k_quant_file_is_whole_sealed_and_close(
     finally:
         engine.close()
         reference.close()
-    assert report.difference.relative_error < 0.5
-    assert report.difference.relative_error > 1e-4
+    assert 1e-4 < report.difference.relative_error < 0.5  # random weights feel rounding most
 
 
 def test_the_temporary_disk_is_stated_beforehand(
