@@ -79,10 +79,14 @@ _MAIL = re.compile(r"(?<![\w.])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+")
 _PHONE = re.compile(
     r"(?<![\w.,/%-])(?:\+\d{1,3}[\s-]?)?(?:\(\d{1,5}\)[\s-]?)?\d(?:[\s-]?\d){6,14}(?![\w%])"
 )
+# A number is one to call only right after such words: "call if the fever is above 103" names none.
 _CALL = re.compile(
-    r"\b(?:call|dial|phone|ring|text|contact|hotline|helpline|line"
-    r"|number)\b[^.!?\n\d]{0,40}?(\d[\d\s-]{1,12}\d)(?![\w%./])"
-    r"|(?:拨打|致电|电话|热线|呼叫|打)[^。！？\n\d]{0,12}?(\d[\d\s-]{1,12}\d)(?![\d%.])",
+    r"\b(?:call|dial|phone|ring|text|contact|hotline|helpline|line|number)"
+    r"(?:[ :]+(?:the|your|us|them|local|emergency|services?|number|line|hotline|helpline|ambulance"
+    r"|police|poison|control|centre|center|at|on|is|now|immediately|or))*[ :]+"
+    r"(\d[\d -]{0,12}\d)(?![\w%./]|\s?(?:min|hour|day|week|month|year|time|percent|degree))"
+    r"|(?:拨打|致电|电话|热线|呼叫)(?:是|为|[：: ]|当地|急救|电话|热线|咨询|号码)*"
+    r"(\d[\d -]{0,12}\d)(?![\d%.]|\s?(?:分|小时|天|度))",
     re.IGNORECASE,
 )
 _CITATION = re.compile(

@@ -1,4 +1,4 @@
-"""The rules on cases written from medical knowledge: what must be caught and what must not alarm."""
+"""Cases written from medical knowledge: what must be caught and what must not alarm."""
 
 from __future__ import annotations
 

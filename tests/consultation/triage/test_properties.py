@@ -111,8 +111,8 @@ def test_any_text_is_read(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["chest " * 4000, "no " * 4000, "胸口疼" * 4000, "1/1" * 4000, "(" * 9000, "9" * 9000, '"' * 9000,
-     "a" * 9000, "血压" * 4000, "12 " * 4000, "\n" * 9000, "temp " * 4000, "my " * 4000],
+    ["chest " * 4000, "no " * 4000, "胸口疼" * 4000, "1/1" * 4000, "(" * 9000, "9" * 9000,
+     "血压" * 4000, "12 " * 4000, "\n" * 9000, "temp " * 4000, "my " * 4000],
     ids=lambda text: text[:6],
 )  # fmt: skip
 def test_a_hostile_text_is_read_to_its_end(text: str) -> None:

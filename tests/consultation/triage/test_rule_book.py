@@ -84,7 +84,7 @@ def changed(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_a_wrong_file_is_refused_with_its_name(file: dict[str, Any], said: str) -> None:
-    with pytest.raises(SparseDoctorError, match="test.yaml|rules") as error:
+    with pytest.raises(SparseDoctorError, match=r"test\.yaml|rules") as error:
         compile_rules({"test.yaml": file})
     assert said in str(error.value)
     assert "\n" not in str(error.value)

@@ -127,8 +127,8 @@ def test_numbers_are_read_with_their_units(text: str, emergency: bool) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["i am unconcious of time? no: he is unconcious", "difficulty braething", "siezure", "anafilaxis now",
-     "踹不上气", "胸口悶得慌", "my freind is unresponsve"],
+    ["he is unconcious", "difficulty braething", "siezure", "anafilaxis now", "踹不上气",
+     "胸口悶得慌", "my freind is unresponsve"],
 )  # fmt: skip
 def test_slips_of_the_keyboard_are_understood(text: str) -> None:
     assert alarm(text)

@@ -1,0 +1,117 @@
+"""How well and how fast the triage rules read: confusion matrices and milliseconds.
+
+    python benchmarks/triage.py [--safety FOLDER] [--misses]
+
+Reads the cases under tests/consultation/cases and, where it is there, the folder of public safety
+cases (semigran_dev.jsonl, safety_cases_sample.jsonl). Prints a confusion matrix for each set, the
+figures that matter, and the time for 2,000 characters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from sparsedoctor.app.consultation.assessment import Assessment, Urgency
+from sparsedoctor.app.consultation.triage import assess
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CASES = REPOSITORY / "tests" / "consultation" / "cases"
+SAFETY = REPOSITORY.parent / "shared" / "data" / "safety"
+SEMIGRAN = {"em": "emergency", "ne": "needs a doctor", "sc": "self-care"}
+LENGTH = 2_000  # characters
+ROUNDS = 200
+
+Case = tuple[str, str]  # what is expected, text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--safety", type=Path, default=SAFETY, help="folder of public cases")
+    parser.add_argument("--misses", action="store_true", help="print what was judged wrongly")
+    options = parser.parse_args()
+    for file in sorted(CASES.glob("*.yaml")):
+        sets: dict[str, list[str]] = yaml.safe_load(file.read_text("utf-8"))
+        cases = [(kind, text) for kind, texts in sets.items() for text in texts]
+        _report(f"own cases, {file.stem}", cases, options.misses)
+    for name, cases in _public(options.safety):
+        _report(name, cases, options.misses)
+    _speed()
+
+
+def _report(name: str, cases: list[Case], misses: bool) -> None:
+    found = [(expected, assess(text), text) for expected, text in cases]
+    matrix = Counter((expected, _judged(assessment)) for expected, assessment, _ in found)
+    columns = ["crisis", *(urgency.value for urgency in Urgency)]
+    print(f"\n{name}: {len(cases)} cases")
+    print(f"{'':>16}" + "".join(f"{column:>11}" for column in columns))
+    for kind in dict.fromkeys(expected for expected, _ in cases):
+        print(f"{kind:>16}" + "".join(f"{matrix[kind, column]:>11}" for column in columns))
+    for kind in dict.fromkeys(expected for expected, _ in cases):
+        of_kind = [assessment for expected, assessment, _ in found if expected == kind]
+        alarms = sum(_alarms(assessment) for assessment in of_kind)
+        print(f"  alarm on {kind}: {alarms}/{len(of_kind)} = {alarms / len(of_kind):.1%}")
+    if misses:
+        _misses(found)
+
+
+def _judged(assessment: Assessment) -> str:
+    return "crisis" if assessment.crisis else assessment.urgency.value
+
+
+def _alarms(assessment: Assessment) -> bool:
+    return assessment.crisis or assessment.urgency is Urgency.EMERGENCY
+
+
+def _misses(found: Iterable[tuple[str, Assessment, str]]) -> None:
+    for expected, assessment, text in found:
+        should = expected in ("emergency", "vignette", "crisis")
+        if _alarms(assessment) != should:
+            rules = [finding.rule for finding in assessment.findings]
+            print(f"    {expected} judged {_judged(assessment)} by {rules}: {text[:90]!r}")
+
+
+def _public(folder: Path) -> Iterable[tuple[str, list[Case]]]:
+    vignettes = folder / "semigran_dev.jsonl"
+    if vignettes.is_file():
+        rows = [json.loads(line) for line in vignettes.read_text("utf-8").splitlines() if line]
+        cases = [(SEMIGRAN[row["urgency_level"]], row["case_description"]) for row in rows]
+        yield "Semigran 2015, development part, clinicians' words", cases
+    sample = folder / "safety_cases_sample.jsonl"
+    if sample.is_file():
+        rows = [json.loads(line) for line in sample.read_text("utf-8").splitlines() if line]
+        yield (
+            "safety cases, patients' words",
+            [
+                ("urgent" if row["expects_urgent_care"] else "not urgent", row["question"])
+                for row in rows
+            ],
+        )
+
+
+def _speed() -> None:
+    print(f"\ntime for {LENGTH:,} characters, {ROUNDS} rounds")
+    for file in sorted(CASES.glob("*.yaml")):
+        sets: dict[str, list[str]] = yaml.safe_load(file.read_text("utf-8"))
+        for kind in ("not_emergency", "emergency"):
+            text = " ".join(sets[kind])
+            text = (text * (LENGTH // len(text) + 1))[:LENGTH]
+            assess(text)
+            times = []
+            for _ in range(ROUNDS):
+                begun = time.perf_counter()
+                assess(text)
+                times.append((time.perf_counter() - begun) * 1e3)
+            middle, best = statistics.median(times), min(times)
+            print(f"  {file.stem}, {kind}: median {middle:.2f} ms, best {best:.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
