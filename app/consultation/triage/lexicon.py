@@ -55,27 +55,34 @@ class Lexicon:
     def find(self, text: Text) -> dict[str, list[Span]]:
         """Every concept of `text` with its spans, in order of their first token."""
         found: dict[str, list[Span]] = {}
-        keys, count, tree = text.keys, len(text), self._tree
+        keys, count, tree, little = text.keys, len(text), self._tree, _LITTLE_WORDS
+
+        def put(concepts: Iterable[str], start: int, end: int) -> None:
+            for concept in concepts:
+                spans = found.setdefault(concept, [])
+                if not spans or spans[-1] != (start, end):
+                    spans.append((start, end))
+
         for start, key in enumerate(keys):
-            if key not in tree:
+            first = tree.get(key)
+            if first is None:
                 continue
-            paths = [(tree, start, 0)]  # node, next token, little words passed over
+            if "" in first:
+                put(first[""], start, start + 1)
+            if start + 1 == count or (
+                keys[start + 1] not in first and keys[start + 1] not in little
+            ):
+                continue
+            paths = [(first, start + 1, 0)]  # node, next token, little words passed over
             while paths:
                 node, at, passed = paths.pop()
                 deeper = node.get(keys[at])
                 if deeper is not None:
-                    for concept in deeper.get("", ()):
-                        spans = found.setdefault(concept, [])
-                        if not spans or spans[-1] != (start, at + 1):
-                            spans.append((start, at + 1))
+                    if "" in deeper:
+                        put(deeper[""], start, at + 1)
                     if at + 1 < count and len(deeper) > ("" in deeper):
                         paths.append((deeper, at + 1, passed))
-                if (
-                    at > start
-                    and passed < _MOST_PASSED_OVER
-                    and at + 1 < count
-                    and keys[at] in _LITTLE_WORDS
-                ):
+                if passed < _MOST_PASSED_OVER and at + 1 < count and keys[at] in little:
                     paths.append((node, at + 1, passed + 1))
         return found
 

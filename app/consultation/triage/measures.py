@@ -78,7 +78,7 @@ _SUGAR = re.compile(
     r"|(?<![\d.])(\d{1,2}(?:\.\d{1,2})?)\s{0,2}(mmol)"
 )
 _AGE = re.compile(
-    rf"(?<![\d.]){_EN}\s{{0,2}}[- ]?(year|yr|month|mth|mo|week|wk|day"
+    rf"(?<![a-z\d.]){_EN}\s{{0,2}}[- ]?(year|yr|month|mth|mo|week|wk|day"
     rf"|hour)s?[- ]{{0,2}}(?:old|of age)"
     r"|(?<![\d.])(\d{1,3})\s?-?(?:yo|y/o|y\.o\.?|yrs?|m/o)\b"
     r"|\b(?:age[ds]?|aged about)\s{0,2}:?(\d{1,3})\b"

@@ -207,6 +207,8 @@ def _same_clause(text: Text, token: int, other: int) -> bool:
 def _quoted(text: Text) -> bytearray:
     """Tokens between two quotation marks; a mark that is never closed quotes nothing."""
     flags = bytearray(len(text))
+    if not any(mark in text.plain for mark in _QUOTES):
+        return flags
     at = 0
     while at < len(text):
         close = _QUOTES.get(text.keys[at])

@@ -23,6 +23,7 @@ _TOKEN = re.compile(
 )
 _SENTENCE_END = frozenset(".!?;。！？；…")
 _COMMA = frozenset(",，:：()（）—-\n")  # a line may break anywhere; an empty line ends a sentence
+_SIGNS = _SENTENCE_END | _COMMA
 _CHINESE_WEIGHT = 0.55  # a Chinese character carries about half a word
 _COMMA_WEIGHT = 0.5
 
@@ -90,29 +91,30 @@ def read(text: str, spelling: Spelling | None = None) -> Text:
     """Tokens of `text`; `spelling` puts slips right."""
     plain = normalise(text)
     result = Text(text, plain)
+    keys, starts, ends, sentences, places = (
+        *(result.keys, result.starts, result.ends, result.sentence, result.place),
+    )
     sentence, place = 0, 0.0
     for match in _TOKEN.finditer(plain):
-        word = match.group()
-        key = word
-        if word[0].isascii() and word[0].isalpha():
-            key = spelling.key(word) if spelling else stem(word)
-        result.keys.append(key)
-        result.starts.append(match.start())
-        result.ends.append(match.end())
-        result.sentence.append(sentence)
-        result.place.append(place)
-        place += _weight(key)
-        blank_line = word == "\n" and result.keys[-2:] == ["\n", "\n"]
-        if blank_line or (word in _SENTENCE_END and not _abbreviation(plain, match.start())):
+        key = match.group()
+        start = match.start()
+        starts.append(start)
+        ends.append(match.end())
+        sentences.append(sentence)
+        places.append(place)
+        if key >= "\u3400" and key not in _SIGNS:
+            keys.append(key)
+            place += _CHINESE_WEIGHT
+            continue
+        if "a" <= key[0] <= "z":
+            key = spelling.key(key) if spelling else stem(key)
+        keys.append(key)
+        place += _COMMA_WEIGHT if key in _COMMA else 1.0
+        blank_line = key == "\n" and keys[-2:] == ["\n", "\n"]
+        if blank_line or (key in _SENTENCE_END and not _abbreviation(plain, start)):
             sentence += 1
-    result.place.append(place)
+    places.append(place)
     return result
-
-
-def _weight(key: str) -> float:
-    if key >= "\u3400":
-        return _CHINESE_WEIGHT
-    return _COMMA_WEIGHT if key in _COMMA else 1.0
 
 
 def _abbreviation(plain: str, stop: int) -> bool:
