@@ -86,12 +86,19 @@ class EngineOnDemand:
 
 
 class EngineSeat:
-    """The engine protocol for one conversation; `cancel` ends its own answer, nobody else's."""
+    """The engine protocol for one conversation; `cancel` ends its own answer, nobody else's.
+
+    A turn begins with `begin_turn`: a cancel counts from there on, also before `generate`.
+    """
 
     def __init__(self, shared: EngineOnDemand) -> None:
         self._shared = shared
         self._cancelled = threading.Event()
         self._writing: Engine | None = None
+
+    def begin_turn(self) -> None:
+        """Forget the cancel of an earlier turn."""
+        self._cancelled.clear()
 
     def load(self) -> ModelInfo:
         return self._shared.load()
@@ -99,7 +106,6 @@ class EngineSeat:
     def generate(
         self, messages: Sequence[Message], sampling: Sampling
     ) -> Generator[Event, None, None]:
-        self._cancelled.clear()
         engine = self._shared.loaded()
         if not self._wait_for_turn():
             nothing = Statistics(0, 0, 0, 0.0, 0.0)

@@ -58,7 +58,9 @@ class TurnView:
             case Finished():
                 return replace(self, finished=event)
             case Reviewed(text, remarks):
-                return replace(self, text=text, remarks=remarks, reviewed=event)
+                # A turn that asks back has no answer; its text says the questions once more.
+                shown = "" if self.questions else text
+                return replace(self, text=shown, remarks=remarks, reviewed=event)
 
     @property
     def routing(self) -> RoutingUpdate | None:

@@ -118,6 +118,11 @@ def is_alarm(assessment: Assessment) -> bool:
     return assessment.crisis or assessment.urgency is Urgency.EMERGENCY
 
 
+def is_silent(assessment: Assessment) -> bool:
+    """Whether there is nothing to show: a general question in which no rule fired."""
+    return assessment.general and not assessment.findings and not assessment.crisis
+
+
 def language_of_interface(assessment: Assessment | None) -> Language:
     return "zh" if assessment and assessment.language == "zh" else "en"
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from textual.widgets import Static
 
 from sparsedoctor.app.consultation.assessment import Assessment, Urgency
-from sparsedoctor.app.wording import is_alarm, numbers_to_call, urgency_title, wording
+from sparsedoctor.app.wording import (
+    is_alarm,
+    is_silent,
+    numbers_to_call,
+    urgency_title,
+    wording,
+)
 
 _CLASS = {
     Urgency.EMERGENCY: "-emergency",
@@ -47,6 +53,8 @@ class AssessmentCard(Static):
         self.display = False
 
     def show(self, assessment: Assessment) -> None:
+        if is_silent(assessment):
+            return
         self.update(assessment_text(assessment))
         self.set_classes(f"card {_CLASS[assessment.urgency]}{' -crisis' * assessment.crisis}")
         self.display = True

@@ -9,6 +9,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.model_files import ModelFile
 from sparsedoctor.app.tui.chat_screen import ChatScreen
@@ -31,11 +32,21 @@ class ChatApp(App[None]):
         engine: EngineOnDemand,
         model: ModelFile,
         sampling: Sampling | None = None,
+        history: History | None = None,
+        *,
         region: str = "",
+        private: bool = False,
     ) -> None:
+        """Without a history nothing is saved; the caller closes `engine` and `history`."""
         super().__init__()
-        self._engine = engine
-        self._chat = ChatScreen(engine, model, sampling or Sampling(), region)
+        self._chat = ChatScreen(
+            engine,
+            model,
+            sampling or Sampling(),
+            history or History.private(),
+            region=region,
+            private=private or history is None,
+        )
 
     def on_mount(self) -> None:
         for theme in THEMES:
@@ -50,6 +61,17 @@ class ChatApp(App[None]):
         yield SystemCommand("New conversation", "Begin anew (Ctrl+N)", chat.action_new)
         yield SystemCommand("Stop the answer", "Keeps what is written (Esc)", chat.action_stop)
         yield SystemCommand("Copy the last answer", "To the clipboard", chat.copy_answer)
+        yield SystemCommand("Answer again", "The last question, anew", chat.action_again)
+        yield SystemCommand("About you", "Age, medicines, allergies (F3)", chat.action_intake)
+        yield SystemCommand(
+            "Conversations", "Search, open, rename, delete (F4)", chat.action_history
+        )
+        yield SystemCommand("Summary for a doctor", "See and save it (F5)", chat.action_summary)
+        yield SystemCommand(
+            "Private conversation",
+            "Begin one that is not saved, or a saved one again",
+            chat.action_private,
+        )
         yield SystemCommand("Experts", "Show or hide them (F2)", chat.action_toggle_routing)
         yield SystemCommand("Help", "Keys, safety, privacy (F1)", chat.action_help)
         yield from super().get_system_commands(screen)

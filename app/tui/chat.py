@@ -7,6 +7,7 @@ import os
 import sys
 
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.history_opening import open_history
 from sparsedoctor.app.model_files import needs_assembly, open_model
 from sparsedoctor.app.options import engine_settings_of, sampling_of
 from sparsedoctor.core.errors import SparseDoctorError
@@ -22,12 +23,21 @@ def run(options: argparse.Namespace) -> int:
     from sparsedoctor.app.consultation.numbers import region_of_locale
     from sparsedoctor.app.tui.application import ChatApp
 
+    history = open_history()
     engine = EngineOnDemand.on(model.path, engine_settings_of(options))
     try:
-        app = ChatApp(engine, model, sampling_of(options), options.region or region_of_locale())
+        app = ChatApp(
+            engine,
+            model,
+            sampling_of(options),
+            history,
+            region=options.region or region_of_locale(),
+            private=options.private,
+        )
         app.run()
     finally:
         engine.close()
+        history.close()
     return app.return_code or 0
 
 

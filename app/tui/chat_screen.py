@@ -13,16 +13,14 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Markdown, Static
 
-from sparsedoctor.app.consultation.consultation import (
-    Assessed,
-    Consultation,
-    ConsultationEvent,
-)
+from sparsedoctor.app.consultation.consultation import Assessed, ConsultationEvent
+from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.numbers import emergency_line
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.model_files import ModelFile
 from sparsedoctor.app.routing_view import expert_names, why_no_routing
+from sparsedoctor.app.session import Session
 from sparsedoctor.app.tui.alarm import AlarmBanner
 from sparsedoctor.app.tui.background import call_in_background, in_background
 from sparsedoctor.app.tui.prompt import Prompt
@@ -44,16 +42,26 @@ class ChatScreen(Screen[None]):
         Binding("escape", "stop", "Stop answer"),
         Binding("f1", "help", "Help"),
         Binding("f2", "toggle_routing", "Experts"),
+        Binding("f3", "intake", "About you"),
+        Binding("f4", "history", "Conversations"),
+        Binding("f5", "summary", "Summary"),
         Binding("ctrl+n", "new", "New"),
     ]
 
     def __init__(
-        self, engine: EngineOnDemand, model: ModelFile, sampling: Sampling, region: str
+        self,
+        engine: EngineOnDemand,
+        model: ModelFile,
+        sampling: Sampling,
+        history: History,
+        *,
+        region: str,
+        private: bool,
     ) -> None:
         super().__init__()
-        self._engine, self._model = engine, model
-        self._sampling, self._region = sampling, region
-        self._consultation = Consultation(engine.seat(), region=region, private=True)
+        self._engine, self._model, self._history = engine, model, history
+        self._sampling = sampling
+        self.session = Session(engine, model, history, region=region, private=private)
         self._language: Language = "en"
         self._names = expert_names(model.bundle, model.experts)
         self._why_not = "" if model.experts else "routing not available (plain model)"
@@ -72,6 +80,7 @@ class ChatScreen(Screen[None]):
         yield Prompt(id="prompt", placeholder=wording("en").placeholder)
         with Horizontal(id="status"):
             yield Static("", id="state", markup=False)
+            yield Static("", id="private", markup=False)
             yield Static("", id="speed", markup=False)
         yield Footer()
 
@@ -81,16 +90,14 @@ class ChatScreen(Screen[None]):
         self.query_one(RoutingPanel).explain(self._names, self._why_not)
         self._show_language("en")
         self._show_routing(TurnView())
+        self._show_private()
+        self._tell_notices()
         self._load()
 
     @property
     def busy(self) -> bool:
         """Whether an answer is being written."""
         return not self._idle.is_set()
-
-    @property
-    def consultation(self) -> Consultation:
-        return self._consultation
 
     @work(group="load", exit_on_error=False)
     async def _load(self) -> None:
@@ -114,26 +121,35 @@ class ChatScreen(Screen[None]):
             self.notify("An answer is being written; Esc stops it.", severity="warning")
             return
         self.query_one(Prompt).accepted(event.words)
-        self._turn(event.words)
+        self._turn(event.words, lambda: self.session.ask(event.words, self._sampling))
+
+    def action_again(self) -> None:
+        """Answer the last question anew."""
+        if self.busy or not self.session.turns:
+            self.notify("There is no finished answer to give again.")
+            return
+        words = self.session.turns[-1].words
+        self._turn(words, lambda: self.session.ask_again(self._sampling))
 
     @work(group="turn", exit_on_error=False)
-    async def _turn(self, words: str) -> None:
+    async def _turn(self, words: str, ask: Asking) -> None:
         self._idle.clear()
         self.query_one("#welcome").display = False
         card = TurnCard(words)
         await self.query_one("#turns").mount(card)
         self.query_one("#conversation", VerticalScroll).anchor()
         self._set_state(wording(self._language).writing, speed="")
-        state = wording(self._language).ready
+        state = ""
         try:
-            await self._follow(card, lambda: self._consultation.ask(words, self._sampling))
+            await self._follow(card, ask)
         except SparseDoctorError as error:
             card.fail(f"{error} Ask again when you like; what you wrote is kept.")
             state = "the last answer failed"
         finally:
             await card.settle()
             self._idle.set()
-            self._set_state(state)
+            self._set_state(state or self._calm())
+            self._tell_notices()
 
     async def _follow(self, card: TurnCard, ask: Asking) -> None:
         """Draw the events of one turn as they come, at most thirty times a second."""
@@ -152,7 +168,7 @@ class ChatScreen(Screen[None]):
 
     def action_stop(self) -> None:
         if self.busy:
-            self._consultation.cancel()
+            self.session.cancel()
             self._set_state("stopping ...")
 
     def action_toggle_routing(self) -> None:
@@ -165,17 +181,83 @@ class ChatScreen(Screen[None]):
 
         self.app.push_screen(HelpScreen(self._model))
 
-    @work(group="new", exclusive=True)
+    @work(group="dialog", exclusive=True)
+    async def action_intake(self) -> None:
+        """Ask about the person; what they tell holds from the next question on."""
+        from sparsedoctor.app.tui.intake_screen import IntakeScreen
+
+        intake = await self.app.push_screen_wait(IntakeScreen(self.session.intake))
+        if intake is not None:
+            self.session.tell(intake)
+            self._show_language(intake.language or self._language)
+
+    @work(group="dialog", exclusive=True)
+    async def action_history(self) -> None:
+        """Show the saved conversations and take up the chosen one."""
+        from sparsedoctor.app.tui.history_screen import ALL, HistoryScreen
+
+        dialog = HistoryScreen(self._history)
+        chosen = await self.app.push_screen_wait(dialog)
+        if chosen is not None:
+            await self._resume(chosen)
+        elif not self.session.private and dialog.deleted & {ALL, self.session.conversation}:
+            await self._begin(private=False)  # what is on the screen was deleted
+
+    @work(group="dialog", exclusive=True)
+    async def action_summary(self) -> None:
+        """Show the summary for a doctor and write it where the person wants it."""
+        from sparsedoctor.app.tui.summary_screen import SummaryScreen
+
+        if self.session.conversation is None:
+            self.notify("Nothing was said yet; there is nothing to sum up.")
+            return
+        await self._idle.wait()
+        await self.app.push_screen_wait(SummaryScreen(self.session))
+
+    @work(group="dialog", exclusive=True)
     async def action_new(self) -> None:
         """Begin a new conversation; an answer being written is stopped first."""
+        await self._begin(private=self.session.private)
+
+    @work(group="dialog", exclusive=True)
+    async def action_private(self) -> None:
+        """Begin a new conversation of the other kind: private or saved."""
+        await self._begin(private=not self.session.private)
+
+    async def _begin(self, *, private: bool) -> None:
+        await self._emptied()
+        self.session.begin(private=private)
+        self._show_private()
+        self.query_one("#welcome").display = True
+
+    async def _resume(self, conversation: str) -> None:
+        await self._emptied()
+        try:
+            views = self.session.resume(conversation)
+        except SparseDoctorError as error:
+            self.notify(str(error), severity="error")
+            self.query_one("#welcome").display = True
+            return
+        self._show_private()
+        self.query_one("#welcome").display = False
+        for turn, view in zip(self.session.turns, views, strict=True):
+            card = TurnCard(turn.words)
+            await self.query_one("#turns").mount(card)
+            await card.show(view)
+            await card.settle()
+        alarm = self.session.alarm()
+        if alarm is not None:
+            self.query_one(AlarmBanner).consider(alarm)
+        self.query_one("#conversation", VerticalScroll).anchor()
+
+    async def _emptied(self) -> None:
+        """Stop what runs and take the conversation off the screen."""
         self.action_stop()
         await self._idle.wait()
-        self._consultation = Consultation(self._engine.seat(), region=self._region, private=True)
         await self.query(TurnCard).remove()
-        self.query_one("#welcome").display = True
         self.query_one(AlarmBanner).clear()
         self._show_routing(TurnView())
-        self._set_state(wording(self._language).ready, speed="")
+        self._set_state(self._calm(), speed="")
         self.query_one(Prompt).focus()
 
     def copy_answer(self) -> None:
@@ -205,7 +287,8 @@ class ChatScreen(Screen[None]):
 
     def _show_language(self, language: Language) -> None:
         self._language = language
-        self.query_one("#emergency-line", Static).update(emergency_line(self._region, language))
+        line = emergency_line(self.session.region, language)
+        self.query_one("#emergency-line", Static).update(line)
         self.query_one(Prompt).placeholder = wording(language).placeholder
 
     def _show_routing(self, view: TurnView) -> None:
@@ -222,7 +305,24 @@ class ChatScreen(Screen[None]):
             parts.append(f"seed {view.seed}")
         self.query_one("#speed", Static).update(", ".join(parts))
 
+    def _calm(self) -> str:
+        """The state while nothing is written; an emergency is answered without the model."""
+        words = wording(self._language)
+        return words.ready if self._engine.info else words.loading
+
     def _set_state(self, state: str, *, speed: str | None = None) -> None:
         self.query_one("#state", Static).update(state)
         if speed is not None:
             self.query_one("#speed", Static).update(speed)
+
+    def _show_private(self) -> None:
+        private = self.session.private
+        unsaved = "private: nothing is saved" if private else "not saved: see the notice"
+        saved = private or self._history.saved
+        self.query_one("#private", Static).update("" if saved and not private else unsaved)
+
+    def _tell_notices(self) -> None:
+        """Say what happened to the history: a full disk, a damaged file that was kept aside."""
+        for notice in self._history.take_notices():
+            self.notify(notice.text(self._language), severity="warning", timeout=20)
+        self._show_private()

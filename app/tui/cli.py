@@ -23,7 +23,8 @@ examples:
 
 keys in the chat:
   Enter sends, Ctrl+J or Shift+Enter begins a new line, Esc stops an answer, F1 shows help,
-  F2 shows or hides the experts, Ctrl+N begins anew, Ctrl+P lists all commands, Ctrl+Q leaves
+  F2 shows or hides the experts, F3 asks about you, F4 lists the conversations, F5 makes a
+  summary for a doctor, Ctrl+N begins anew, Ctrl+P lists all commands, Ctrl+Q leaves
 
 exit codes: 0 done, 2 something to put right (one line says what), 130 interrupted
 Model files and history lie in your own data folder; SPARSEDOCTOR_HOME moves them."""
@@ -62,6 +63,9 @@ def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="A consultation on the whole screen. Without a model file the default model "
         "is assembled first (seconds).",
     )
+    chat.add_argument(
+        "--private", action="store_true", help="begin with a conversation that is not saved"
+    )
     add_model_options(chat)
     chat.set_defaults(run=_chat)
 
@@ -84,10 +88,8 @@ def _add_ask(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _add_triage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    try:
-        from sparsedoctor.app.consultation import triage_command
-    except ImportError:
-        return
+    from sparsedoctor.app.consultation import triage_command
+
     triage = commands.add_parser(
         "triage",
         help="the emergency rules alone, without a model",

@@ -25,6 +25,9 @@ _HELP = """\
 | Up, Down | earlier questions, from an empty field |
 | Page Up, Page Down | read up and down |
 | F2 | shows or hides the experts |
+| F3 | about you: age, medicines, allergies, region |
+| F4 | conversations: search, open, rename, pin, delete |
+| F5 | summary for a doctor |
 | Ctrl+N | begins a new conversation |
 | Ctrl+P | all commands, themes too |
 | Ctrl+C | copies marked text |
@@ -44,6 +47,10 @@ very text, no guess.
 ## What is kept
 
 Nothing leaves this computer. The program opens no network connection.
+
+Conversations are saved in your data folder, for you alone, while they happen. F4 finds, renames
+and deletes them; deleted words are gone from the file. A private conversation (Ctrl+P, "Private")
+is never written to the disk.
 
 ## The model
 

@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-browser", action="store_true", help="print the address, open no browser"
     )
+    parser.add_argument(
+        "--private", action="store_true", help="conversations begin private: nothing is saved"
+    )
     add_model_options(parser)
     return parser
 

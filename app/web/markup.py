@@ -10,6 +10,7 @@ from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.web.visit import ShownTurn
 from sparsedoctor.app.wording import (
     is_alarm,
+    is_silent,
     language_of_interface,
     numbers_to_call,
     urgency_title,
@@ -24,7 +25,7 @@ def messages(turns: list[ShownTurn]) -> list[Message]:
     said: list[Message] = []
     for turn in turns:
         said.append({"role": "user", "content": as_typed(turn.words)})
-        if turn.view.assessment is not None:
+        if turn.view.assessment is not None and not is_silent(turn.view.assessment):
             said.append({"role": "assistant", "content": card(turn.view.assessment)})
         if turn.view.questions:
             said.append({"role": "assistant", "content": _questions(turn.view)})

@@ -13,6 +13,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from sparsedoctor.app.consultation.history import History
+from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.numbers import emergency_line
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.model_files import ModelFile
@@ -22,9 +24,11 @@ from sparsedoctor.app.routing_view import (
     layer_rows,
     why_no_routing,
 )
+from sparsedoctor.app.session import Session
 from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.web import markup
 from sparsedoctor.app.web.hardening import HOST, HOST_NAMES, OwnOriginOnly, PrivateHeaders
+from sparsedoctor.app.web.panels import PRIVATE, HistoryPanel, IntakePanel, SummaryPanel
 from sparsedoctor.app.web.visit import Visit
 from sparsedoctor.app.wording import wording
 from sparsedoctor.core.engine.protocol import EngineError, Sampling
@@ -38,10 +42,17 @@ class Page:
     """One server: the engine, and a `Visit` for each browser tab."""
 
     def __init__(
-        self, engine: EngineOnDemand, model: ModelFile, sampling: Sampling, region: str
+        self,
+        engine: EngineOnDemand,
+        model: ModelFile,
+        sampling: Sampling,
+        history: History,
+        *,
+        region: str,
+        private: bool = False,
     ) -> None:
-        self._engine, self._model = engine, model
-        self._sampling, self._region = sampling, region
+        self._engine, self._model, self._history = engine, model, history
+        self._sampling, self._region, self._private = sampling, region, private
         self._visits: dict[str, Visit] = {}
         self._load_error = ""
         self._blocks = self._build()
@@ -93,7 +104,7 @@ class Page:
 
     def close(self) -> None:
         for visit in self._visits.values():
-            visit.stop()
+            visit.leave()
         with suppress(Exception):  # gradio complains when the server is already gone
             self._blocks.close(verbose=False)
 
@@ -106,7 +117,7 @@ class Page:
                 f'<header><h1>SparseDoctor</h1><p id="label">{escape(label)}</p></header>',
                 js_on_load=None,
             )
-            line = gr.HTML(self._emergency(Visit(self._engine, self._sampling, self._region)))
+            line = gr.HTML(_emergency_html(self._region, "en"), js_on_load=None)
             alarm = gr.HTML("", elem_id="alarm", js_on_load=None)
             with gr.Row(elem_id="middle"):
                 with gr.Column(scale=3, min_width=320):
@@ -136,28 +147,45 @@ class Page:
                         )
                         send = gr.Button("Send", variant="primary", elem_id="send", min_width=80)
                         stop = gr.Button("Stop", elem_id="stop", min_width=80, interactive=False)
+                        again = gr.Button("Again", elem_id="again", min_width=80)
                         new = gr.Button("New", elem_id="new", min_width=80)
                     status = gr.HTML(self._status_of(None), elem_id="status", js_on_load=None)
                 with gr.Column(scale=1, min_width=260):
                     experts = gr.HTML(
                         self._routing_of(TurnView()), elem_id="experts", js_on_load=None
                     )
+                    intake = IntakePanel()
+                    saved = HistoryPanel(self._history)
+                    summary = SummaryPanel()
+                    private = gr.Checkbox(
+                        label="private: nothing of a new conversation is saved",
+                        value=self._private,
+                        elem_id="private",
+                    )
             drawn = [chat, line, alarm, experts, status, send, stop]
-            private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+            shown = [*drawn, *intake.fields, private]
             for trigger in (words.submit, send.click):
                 trigger(
                     self._ask,
                     inputs=[words],
                     outputs=[words, *drawn],
                     concurrency_limit=8,
-                    **private,
-                )
-            stop.click(self._stop, queue=False, **private)
-            new.click(self._new, outputs=[words, *drawn], queue=False, **private)
+                    **PRIVATE,
+                ).then(saved.listed, outputs=[saved.component], queue=False, **PRIVATE)
+            again.click(self._again, outputs=drawn, concurrency_limit=8, **PRIVATE)
+            stop.click(self._stop, queue=False, **PRIVATE)
+            new.click(self._new, inputs=[private], outputs=[words, *drawn], queue=False, **PRIVATE)
+            private.input(
+                self._new, inputs=[private], outputs=[words, *drawn], queue=False, **PRIVATE
+            )
+            intake.connect(self._visit, self._drawn, drawn)
+            saved.connect(self._visit, self._all, shown)
+            summary.connect(self._visit)
             # The model loads while the page is there already; this stops once it is known.
             loading = gr.Timer(0.5)
-            loading.tick(self._loading, outputs=[status, experts, loading], **private)
-            blocks.load(self._shown, outputs=[words, *drawn], queue=False, **private)
+            loading.tick(self._loading, outputs=[status, experts, loading], **PRIVATE)
+            blocks.load(self._shown, outputs=shown, queue=False, **PRIVATE)
+            blocks.load(saved.listed, outputs=[saved.component], queue=False, **PRIVATE)
             blocks.unload(self._leave)
         return blocks
 
@@ -172,13 +200,22 @@ class Page:
     def _stop(self, request: gr.Request) -> None:
         self._visit(request).stop()
 
-    def _new(self, request: gr.Request) -> tuple[Any, ...]:
+    def _again(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         visit = self._visit(request)
-        visit.begin_anew()
+        for _ in visit.ask_again():
+            yield self._drawn(visit)
+
+    def _new(self, private: bool, request: gr.Request) -> tuple[Any, ...]:
+        visit = self._visit(request)
+        visit.begin(private=private)
         return ("", *self._drawn(visit))
 
     def _shown(self, request: gr.Request) -> tuple[Any, ...]:
-        return ("", *self._drawn(self._visit(request)))
+        return self._all(self._visit(request))
+
+    def _all(self, visit: Visit) -> tuple[Any, ...]:
+        """Everything of the page: also the form, which a saved conversation brings along."""
+        return (*self._drawn(visit), *IntakePanel.values(visit), visit.session.private)
 
     def _loading(self, request: gr.Request) -> tuple[Any, ...]:
         visit = self._visit(request)
@@ -192,30 +229,33 @@ class Page:
     def _leave(self, request: gr.Request) -> None:
         visit = self._visits.pop(request.session_hash or "", None)
         if visit is not None:
-            visit.stop()
+            visit.leave()
 
     def _visit(self, request: gr.Request) -> Visit:
         key = request.session_hash or ""
         if key not in self._visits:
             while len(self._visits) >= _TABS:
-                self._visits.pop(next(iter(self._visits))).stop()
-            self._visits[key] = Visit(self._engine, self._sampling, self._region)
+                self._visits.pop(next(iter(self._visits))).leave()
+            session = Session(
+                self._engine,
+                self._model,
+                self._history,
+                region=self._region,
+                private=self._private,
+            )
+            self._visits[key] = Visit(session, self._sampling)
         return self._visits[key]
 
     def _drawn(self, visit: Visit) -> tuple[Any, ...]:
         return (
             markup.messages(visit.turns),
-            self._emergency(visit),
+            _emergency_html(visit.session.region, visit.language),
             markup.alarm(visit.alarm),
             self._routing_of(visit.latest),
             self._status_of(visit),
             gr.Button(interactive=not visit.busy),
             gr.Button(interactive=visit.busy),
         )
-
-    def _emergency(self, visit: Visit) -> str:
-        line = emergency_line(visit.region, visit.language)
-        return f'<p id="emergency-line">{escape(line)}</p>'
 
     def _routing_of(self, view: TurnView) -> str:
         info = self._engine.info
@@ -241,6 +281,10 @@ class Page:
         else:
             state = words.ready if self._engine.info else words.loading
         facts = [state]
+        if visit is not None and visit.session.private:
+            facts.append("private: nothing is saved")
+        elif not self._history.saved:
+            facts.append("not saved: the history cannot be written")
         view = visit.latest if visit else TurnView()
         if view.finished is not None:
             facts.append(f"{view.finished.statistics.tokens_per_second:.0f} tokens/s")
@@ -260,6 +304,10 @@ document.addEventListener("keydown", (event) => {
 });
 </script>
 """
+
+
+def _emergency_html(region: str, language: Language) -> str:
+    return f'<p id="emergency-line">{escape(emergency_line(region, language))}</p>'
 
 
 def _theme() -> gr.themes.Base:

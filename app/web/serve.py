@@ -15,6 +15,7 @@ import webbrowser
 from types import FrameType
 
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.history_opening import open_history
 from sparsedoctor.app.model_files import open_model
 from sparsedoctor.app.options import engine_settings_of, sampling_of
 from sparsedoctor.app.web.hardening import HOST, prepare_environment
@@ -30,13 +31,21 @@ def serve(options: argparse.Namespace) -> int:
     require_free_port(options.port)
     model = open_model(options.model)
     prepare_environment()
+    history = open_history()
 
     from sparsedoctor.app.consultation.numbers import region_of_locale
     from sparsedoctor.app.web.page import Page
 
     engine = EngineOnDemand.on(model.path, engine_settings_of(options))
     _end_on_termination()
-    page = Page(engine, model, sampling_of(options), options.region or region_of_locale())
+    page = Page(
+        engine,
+        model,
+        sampling_of(options),
+        history,
+        region=options.region or region_of_locale(),
+        private=options.private,
+    )
     try:
         page.launch(options.port)
         url = f"http://{HOST}:{options.port}/"
@@ -50,6 +59,7 @@ def serve(options: argparse.Namespace) -> int:
     finally:
         page.close()
         engine.close()
+        history.close()
     return 0
 
 

@@ -13,6 +13,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.model_files import ModelFile
 from sparsedoctor.app.tui.application import ChatApp
@@ -104,9 +105,13 @@ def open_chat() -> OpenChat:
         size: tuple[int, int] = (120, 40),
         model: ModelFile = SPARSE,
         region: str = "GB",
+        history: History | None = None,
+        private: bool = False,
     ) -> AsyncIterator[Chat]:
         scripted = engine or ScriptedEngine()
-        app = ChatApp(EngineOnDemand(lambda: scripted), model, region=region)
+        app = ChatApp(
+            EngineOnDemand(lambda: scripted), model, None, history, region=region, private=private
+        )
         async with app.run_test(size=size) as pilot:
             yield Chat(app, pilot)
 

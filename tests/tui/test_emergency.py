@@ -30,25 +30,38 @@ def rules(monkeypatch: pytest.MonkeyPatch) -> dict[str, Assessment]:
     return found
 
 
-async def test_the_alarm_stands_before_the_first_word(open_chat: Any, rules: Any) -> None:
+async def test_an_emergency_stands_at_the_top_and_needs_no_model(
+    open_chat: Any, rules: Any
+) -> None:
     rules["chest"] = assessment(Urgency.EMERGENCY)
-    engine = ScriptedEngine([Reply(("late",), first_delay=30)])
+    engine = ScriptedEngine()
     async with open_chat(engine) as chat:
-        card = await chat.send("chest")
-        await chat.until(lambda: card.view.assessment is not None and chat.text("#alarm") != "")
-        assert card.view.text == ""
+        card = await chat.ask("chest")
         assert "EMERGENCY" in chat.text("#alarm")
         assert "999 / 112" in chat.text("#alarm")
         shown = str(card.query_one("AssessmentCard").content)
         assert "Do this now." in shown
         assert "my words" in shown
+        assert engine.calls == []  # a small model has nothing to add to "call an ambulance"
+
+
+async def test_the_finding_stands_before_the_first_word_of_the_model(
+    open_chat: Any, rules: Any
+) -> None:
+    rules["a blip of it"] = assessment(Urgency.TODAY)
+    engine = ScriptedEngine([Reply(("late",), first_delay=30)])
+    async with open_chat(engine) as chat:
+        card = await chat.send("a blip of it")
+        await chat.until(lambda: card.view.started is not None)
+        assert card.view.text == ""
+        assert "See a doctor today" in str(card.query_one("AssessmentCard").content)
         await chat.pilot.press("escape")
         await chat.until(lambda: not chat.screen.busy)
 
 
 async def test_the_alarm_comes_even_while_the_model_is_loading(open_chat: Any, rules: Any) -> None:
     rules["chest"] = assessment(Urgency.EMERGENCY)
-    async with open_chat(ScriptedEngine(load_delay=2.0)) as chat:
+    async with open_chat(ScriptedEngine(load_delay=20.0)) as chat:
         await chat.send("chest")
         await chat.until(lambda: "EMERGENCY" in chat.text("#alarm"))
         assert chat.text("#state") != "ready"
@@ -68,9 +81,9 @@ async def test_a_crisis_shows_its_lines_and_stays_after_minimising_words(
 
 
 async def test_a_milder_finding_is_told_with_the_answer_only(open_chat: Any, rules: Any) -> None:
-    rules["cough"] = assessment(Urgency.TODAY)
+    rules["a blip of it"] = assessment(Urgency.TODAY)
     async with open_chat() as chat:
-        card = await chat.ask("cough")
+        card = await chat.ask("a blip of it")
         assert chat.text("#alarm") == ""
         assert "See a doctor today" in str(card.query_one("AssessmentCard").content)
 

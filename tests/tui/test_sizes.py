@@ -34,7 +34,7 @@ async def test_all_parts_are_visible(open_chat: Any, size: tuple[int, int]) -> N
     async with open_chat(size=size) as chat:
         await chat.ready()
         assert_whole(chat, size)
-        await chat.ask("I have a cold and write some words more than fit in one line of it")
+        await chat.ask("What is a cold, asked with some words more than fit in one line of it?")
         assert_whole(chat, size)
 
 

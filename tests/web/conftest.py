@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.model_files import ModelFile
 from sparsedoctor.core.bundle import RoutingMetadata
@@ -69,13 +70,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         return running.reply.get("next", Reply())
 
     running.engine = ScriptedEngine(script, layers=30)
-    page = Page(EngineOnDemand(lambda: running.engine), SPARSE, Sampling(), "GB")
+    history = History.open()
+    engine = EngineOnDemand(lambda: running.engine)
+    page = Page(engine, SPARSE, Sampling(), history, region="GB")
     port = free_port()
     page.launch(port)
     page.load_model()
     running.url = f"http://127.0.0.1:{port}"
     yield running
     page.close()
+    history.close()
     os.umask(mask)
     os.environ.clear()
     os.environ.update(before)

@@ -21,7 +21,7 @@ class Tab:
         from selenium.webdriver.support.ui import WebDriverWait
 
         self.browser = browser
-        self._wait = WebDriverWait(browser, 30, poll_frequency=0.05)
+        self._wait = WebDriverWait(browser, 60, poll_frequency=0.05)
         browser.get(url)
         self.until(lambda: self.one("#words textarea").is_displayed())
         self.until(lambda: "ready" in self.text("#status"))
@@ -81,7 +81,7 @@ def test_what_must_always_be_seen_is_seen(tab: Tab) -> None:
 
 def test_an_answer_streams_in_with_its_experts(server: Any, tab: Tab) -> None:
     server.reply["next"] = Reply(("**Rest** ", *["and sleep "] * 40), delay=0.05)
-    tab.ask("I have a cold")
+    tab.ask("What is a cold?")
     tab.until(lambda: "and sleep" in tab.text("#chat"))
     assert tab.one("#stop").is_enabled()
     tab.until(lambda: "67%" in tab.text("#experts"))
@@ -133,10 +133,10 @@ def test_words_are_shown_as_typed_and_a_model_brings_no_html(server: Any, tab: T
 
 
 def test_chinese_is_answered_with_chinese_around_it(server: Any, tab: Tab) -> None:
-    tab.ask("我咳嗽两天了")
+    tab.ask("什么是感冒？")
     tab.settled()
     assert "急救电话" in tab.text("#emergency-line")
-    assert "我咳嗽两天了" in tab.text("#chat")
+    assert "什么是感冒" in tab.text("#chat")
 
 
 def test_a_new_conversation_begins_empty(server: Any, tab: Tab) -> None:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.model_files import ModelFile
+from sparsedoctor.app.session import Session
 from sparsedoctor.app.web.visit import Visit
 from sparsedoctor.core.engine.protocol import EngineDied, Sampling
 from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
 
 
 def visit_on(engine: ScriptedEngine) -> Visit:
-    return Visit(EngineOnDemand(lambda: engine), Sampling(), "GB")
+    return visit_of(EngineOnDemand(lambda: engine))
+
+
+def visit_of(shared: EngineOnDemand) -> Visit:
+    model = ModelFile(Path("scripted.gguf"), 4, "llama", 4, None)
+    session = Session(shared, model, History.private(), region="GB", private=True)
+    return Visit(session, Sampling())
 
 
 def run(visit: Visit, words: str) -> list[str]:
@@ -59,7 +69,7 @@ def test_stop_ends_the_engine_and_keeps_the_words() -> None:
 def test_a_closed_tab_ends_its_answer() -> None:
     engine = ScriptedEngine([Reply(("word ",) * 1000, delay=0.02), Reply(("next",))])
     shared = EngineOnDemand(lambda: engine)
-    first, second = Visit(shared, Sampling(), ""), Visit(shared, Sampling(), "")
+    first, second = visit_of(shared), visit_of(shared)
     pictures = first.ask("hello")
     while not first.latest.text:
         next(pictures)
@@ -70,7 +80,7 @@ def test_a_closed_tab_ends_its_answer() -> None:
 def test_stop_in_one_tab_leaves_the_other_alone() -> None:
     engine = ScriptedEngine([Reply(("one ",) * 20, delay=0.02), Reply(("two",))])
     shared = EngineOnDemand(lambda: engine)
-    first, second = Visit(shared, Sampling(), ""), Visit(shared, Sampling(), "")
+    first, second = visit_of(shared), visit_of(shared)
     writing = threading.Thread(target=lambda: run(first, "hello"))
     writing.start()
     until(lambda: first.latest.text)
@@ -108,6 +118,6 @@ def test_a_new_conversation_forgets() -> None:
     engine = ScriptedEngine()
     visit = visit_on(engine)
     run(visit, "first matter")
-    visit.begin_anew()
+    visit.begin(private=True)
     run(visit, "second matter")
     assert all("first" not in message.content for message in engine.calls[-1][0])
