@@ -58,17 +58,19 @@ class _MixSlots(torch.autograd.Function):
         mixed = torch.empty_like(base_gate)
         low_down = low.new_zeros(low.shape[0], mask.shape[-1])
         low_gate, low_up = low.chunk(2, dim=1)
-        for part in _blocks(base_gate):
+        blocks = _blocks(base_gate)
+        scratch = _scratch(base_gate, blocks, 2)
+        for part in blocks:
+            g, spare = (buffer[: len(base_gate[part])] for buffer in scratch)
             for j in range(mask.shape[0]):
                 keep, w = mask[j, part], weights[part, j : j + 1]
-                g = torch.addmm(base_gate[part], low_gate[part] * keep, b_gate.t())
-                a = torch.addmm(base_up[part], low_up[part] * keep, b_up.t())
+                a = mixed[part] if j == 0 else spare
+                torch.addmm(base_gate[part], low_gate[part] * keep, b_gate.t(), out=g)
+                torch.addmm(base_up[part], low_up[part] * keep, b_up.t(), out=a)
                 a.mul_(F.silu(g, inplace=True)).mul_(w)  # w_j a_j
-                if j == 0:
-                    mixed[part] = a
-                else:
-                    mixed[part] += a
                 low_down[part] += (a @ a_down.t()) * keep
+                if j:
+                    mixed[part] += a
         return mixed, low_down
 
     @staticmethod
@@ -84,30 +86,33 @@ class _MixSlots(torch.autograd.Function):
         d_a_down = torch.zeros_like(a_down, dtype=exact)
         low_gate, low_up = low.chunk(2, dim=1)
         d_low_gate, d_low_up = d_low.chunk(2, dim=1)
-        for part in _blocks(base_gate):
+        blocks = _blocks(base_gate)
+        scratch = _scratch(base_gate, blocks, 5)
+        for part in blocks:
+            g, u, s, a, d_a = (buffer[: len(base_gate[part])] for buffer in scratch)
             for j in range(mask.shape[0]):
                 keep, w = mask[j, part], weights[part, j : j + 1]
                 gate_in, up_in = low_gate[part] * keep, low_up[part] * keep
                 down_out = d_low_down[part] * keep
-                g = torch.addmm(base_gate[part], gate_in, b_gate.t())
-                u = torch.addmm(base_up[part], up_in, b_up.t())
-                s = F.silu(g)
-                d_a = torch.addmm(d_mixed[part], down_out, a_down)  # G_j
-                a = s * u
+                torch.addmm(base_gate[part], gate_in, b_gate.t(), out=g)
+                torch.addmm(base_up[part], up_in, b_up.t(), out=u)
+                torch.ops.aten.silu.out(g, out=s)
+                torch.mul(s, u, out=a)
+                torch.addmm(d_mixed[part], down_out, a_down, out=d_a)  # G_j
                 d_weights[part, j] = torch.linalg.vecdot(d_a, a)
                 d_a_down += (down_out * w).t() @ a
                 d_a.mul_(w)
-                d_g = torch.ops.aten.silu_backward(u.mul_(d_a), g)
-                d_u = s.mul_(d_a)
-                if j == 0:
-                    d_base_gate[part], d_base_up[part] = d_g, d_u
-                else:
-                    d_base_gate[part] += d_g
-                    d_base_up[part] += d_u
+                d_g = d_base_gate[part] if j == 0 else a
+                d_u = d_base_up[part] if j == 0 else s
+                torch.ops.aten.silu_backward.grad_input(u.mul_(d_a), g, grad_input=d_g)
+                torch.mul(s, d_a, out=d_u)
                 d_low_gate[part] += (d_g @ b_gate) * keep
                 d_low_up[part] += (d_u @ b_up) * keep
                 d_b_gate += d_g.t() @ gate_in
                 d_b_up += d_u.t() @ up_in
+                if j:
+                    d_base_gate[part] += d_g
+                    d_base_up[part] += d_u
         return (
             d_base_gate,
             d_base_up,
@@ -127,3 +132,10 @@ def _blocks(activation: Tensor) -> list[slice]:
     if activation.device.type == "cpu":
         size = max(32, _BLOCK_BYTES // (width * activation.element_size()))
     return [slice(start, start + size) for start in range(0, tokens, max(size, 1))]
+
+
+def _scratch(activation: Tensor, blocks: list[slice], number: int) -> list[Tensor]:
+    """Buffers of one block, used again for every slot: touching fresh memory costs more than the
+    arithmetic."""
+    size = min(blocks[0].stop, len(activation)) if blocks else 0
+    return [activation.new_empty(size, activation.shape[1]) for _ in range(number)]

@@ -125,7 +125,7 @@ def test_a_run_that_is_stopped_or_killed_resumes(tmp_path: Path, blow: signal.Si
         ({"base": "nowhere"}, "there is no base model nowhere"),
         ({"data": "nowhere.jsonl"}, "nowhere.jsonl"),
         ({"max_tokens": 8}, "no example fits"),
-        ({"batch": 2**30}, "--gradient-checkpointing"),
+        ({"batch": 2**30}, "it would fit with --batch"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_line(
