@@ -113,6 +113,23 @@ def test_batches_with_a_shared_prefix_equal_a_loop_over_single_sequences(
     assert flat(scored(ours, requests)) == pytest.approx(expected, abs=1e-4)
 
 
+def test_the_loss_of_a_reference_is_the_same_in_both(ours: Backend, exported: Backend) -> None:
+    question = Question(
+        "open",
+        "怎么办?",
+        {},
+        "",
+        "s",
+        "zh",
+        reference="多喝水，休息三天。",
+        history=(("咳嗽", "多久?"),),
+    )
+    requests = requests_for(question, [], "open", Settings(scoring="loss"))
+    (torch_tokens,), (gguf_tokens,) = scored(ours, requests)[0], scored(exported, requests)[0]
+    assert len(torch_tokens) > 5
+    assert torch_tokens == pytest.approx(gguf_tokens, abs=0.1)
+
+
 def test_small_batches_change_nothing(tiny: TinyModel, ours: Backend) -> None:
     requests = asked(settings=Settings(candidates="text"))
     narrow = opened(tiny.adapter, base=str(tiny.base), batch_tokens=1)
