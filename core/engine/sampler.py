@@ -8,7 +8,7 @@ import llama_cpp.llama_cpp as llama
 
 from sparsedoctor.core.engine.protocol import Sampling
 
-_PENALTY_WINDOW = 256  # tokens the repetition penalty looks back on; 64 let small models go round in circles
+_PENALTY_WINDOW = 256  # tokens the penalty looks back on; with 64, small models circle
 _MIN_KEEP = 1
 
 
