@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,15 @@ def write_small_gguf(
 
 def tokenizer_of(path: Path) -> dict[str, Any]:
     """The `tokenizer.*` keys of a GGUF file."""
+    return dict(_tokenizer_keys(path))
+
+
+@lru_cache
+def _tokenizer_keys(path: Path) -> tuple[tuple[str, Any], ...]:
+    """Kept, because unpacking a vocabulary takes seconds."""
     fields = gguf.GGUFReader(path).fields.values()
-    return {key.name: key.contents() for key in fields if key.name.startswith("tokenizer.")}
+    keys = [(key.name, key.contents()) for key in fields if key.name.startswith("tokenizer.")]
+    return tuple(keys)
 
 
 def _random_weights(vocabulary: int, experts: int) -> dict[str, NDArray[np.float32]]:
