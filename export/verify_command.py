@@ -154,11 +154,11 @@ def _print(path: Path, kind: str, report: Report, *, every: bool) -> None:
         print(f"  tokenizer             same tokens for {report.same_tokens} of {report.prompts}")
     print(
         f"  relative logit error  {found.relative_error:.1e}  "
-        f"(worst position {errors.max():.1e}; allowed {allowed.relative_error:.0e})"
+        f"(worst position {errors.max():.1e}; allowed {allowed.relative_error:g})"
     )
     print(
         f"  KL divergence         {found.mean_kl:.1e}  "
-        f"(worst position {found.kl.max():.1e}; allowed {allowed.kl:.0e}) nats"
+        f"(worst position {found.kl.max():.1e}; allowed {allowed.kl:g}) nats"
     )
     print(
         f"  top-1 agreement       {found.agreement:.1%}  "
