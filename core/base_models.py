@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 
 from sparsedoctor.core.errors import SparseDoctorError
@@ -13,11 +14,16 @@ _CHUNK = 1 << 20  # bytes
 
 
 def find_base(name: str) -> Path:
-    """The GGUF file or Hugging Face folder that `name` (a path, or "smollm2") stands for."""
+    """The GGUF file or Hugging Face folder that `name` stands for: a path, "smollm2", or the hub
+    name ("org/model") of a model in the local cache. Nothing is fetched. Raises
+    SparseDoctorError."""
     if name == DEMO_BASE:
         return _demo_base()
     path = Path(name).expanduser()
     if not path.exists():
+        cached = _cached_download(name)
+        if cached is not None:
+            return cached
         raise SparseDoctorError(
             f"there is no base model {name}; give a GGUF file, a Hugging Face folder, "
             f'or "{DEMO_BASE}"'
@@ -34,6 +40,22 @@ def base_fingerprint(path: Path) -> str:
         raise SparseDoctorError(f"{path} holds no safetensors files; it is no base model")
     lines = "".join(f"{file.name} {_sha256(file)}\n" for file in files)
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _cached_download(name: str) -> Path | None:
+    """The folder of a model that Hugging Face's tools have fetched before ("org/model")."""
+    owner, _, model = name.partition("/")
+    if not owner or not model or "/" in model:
+        return None
+    home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub")).expanduser()
+    folder = cache / f"models--{owner}--{model}"
+    try:
+        revision = (folder / "refs" / "main").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    snapshot = folder / "snapshots" / revision
+    return snapshot if (snapshot / "config.json").is_file() else None
 
 
 def _demo_base() -> Path:
