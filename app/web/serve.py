@@ -47,7 +47,12 @@ def serve(options: argparse.Namespace) -> int:
         private=options.private,
     )
     try:
-        page.launch(options.port)
+        try:
+            page.launch(options.port)
+        except OSError as error:  # taken between the look and the start
+            raise SparseDoctorError(
+                f"port {options.port} cannot be used; choose another with --port N"
+            ) from error
         url = f"http://{HOST}:{options.port}/"
         print(f"SparseDoctor is at {url} (Ctrl-C ends it)", flush=True)
         if not options.no_browser:
