@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -175,6 +176,7 @@ def main() -> int:
                         help=argparse.SUPPRESS)  # fmt: skip
     options = parser.parse_args()
     transformers_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning)
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.peak:

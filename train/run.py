@@ -77,6 +77,7 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     transformers.set_seed(settings.run.seed)
+    libraries = peak_memory(cuda=False)  # what the program itself takes, not in the prediction
     loaded = prepare(settings, output)
     if process_rank() == 0:
         if resumed_from is None:
@@ -95,7 +96,8 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
     if process_rank() == 0:
         description = describe(loaded, settings, result.training_loss)
         precision = getattr(torch, settings.run.adapter_precision)
-        peak = peak_memory(cuda=loaded.machine.cuda)
+        cuda = loaded.machine.cuda
+        peak = peak_memory(cuda=cuda) - (0 if cuda else libraries)
         print(f"memory: predicted {loaded.memory.total >> 20:,} MiB, peak {peak >> 20:,} MiB")
         write_choices(
             output,
