@@ -6,6 +6,8 @@ torch is imported here alone, and only when a PyTorch reference is asked for.
 from __future__ import annotations
 
 import importlib.util
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,8 @@ class TorchReference:
     name = "PyTorch"
 
     def __init__(self, base: Path, adapter: Path) -> None:
+        # Everything is on this computer; PEFT would ask the hub about the base's name.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import torch
         from transformers.utils import logging
 
@@ -48,8 +52,10 @@ class TorchReference:
         from sparsedoctor.core.moe.peft_layer import expert_layers
 
         logging.disable_progress_bar()
-        loaded = load_base(str(base), torch.float32)
-        self._model = load_adapter(loaded, adapter)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries, about themselves
+            loaded = load_base(str(base), torch.float32)
+            self._model = load_adapter(loaded, adapter)
         self._model.eval()
         self._tokenizer: Any = loaded.tokenizer
         self._layers = expert_layers(self._model)
