@@ -74,7 +74,9 @@ def encode_material(examples: Examples, settings: DataSettings, tokenizer: Any) 
         )
     rows: Sequence[Encoded | Packed] = encoded.examples
     if settings.pack:
-        rows = pack(encoded.examples, settings.max_tokens)
+        # Files come sorted by topic; rows should not be of one.
+        mixed = random.Random(0).sample(encoded.examples, len(encoded.examples))
+        rows = pack(mixed, settings.max_tokens)
     measured = encode_all(examples.held_out, tokenizer, settings.max_tokens, template)
     return Material(rows, encoded, measured)
 
