@@ -137,6 +137,10 @@ class EngineSeat:
         with self._shared.turn:
             return self._shared.loaded().evaluate(tokens)
 
+    def statistics(self) -> Statistics | None:
+        with self._shared.turn:
+            return self._shared.loaded().statistics()
+
     def cancel(self) -> None:
         self._cancelled.set()
         engine = self._writing

@@ -54,6 +54,7 @@ class ChildEngine:
         self._closed = False
         self._cancelled = threading.Event()  # also before the request is sent, or while it loads
         self._notices: list[str] = []  # told with the next answer
+        self._statistics: Statistics | None = None
 
     def load(self) -> ModelInfo:
         with self._request():
@@ -90,6 +91,9 @@ class ChildEngine:
                 if "done" in message:
                     return _joined(parts, info)
                 parts.append(_evaluation(message, data, info))
+
+    def statistics(self) -> Statistics | None:
+        return self._statistics
 
     def cancel(self) -> None:
         self._cancelled.set()
@@ -137,14 +141,16 @@ class ChildEngine:
                 event = unpack_event(message, data)
                 if isinstance(event, TextDelta):
                     said += event.text
+                elif isinstance(event, Finished):
+                    self._statistics = event.statistics
                 yield event
                 if isinstance(event, Started):
                     prompt = event.prompt_tokens
                     yield from (Notice(text) for text in notices)
         except _Closed:
             finished = True
-            nothing = Statistics(prompt, 0, 0, 0.0, 0.0)
-            yield Finished("cancelled", said, nothing, sampling)
+            self._statistics = Statistics(prompt, 0, 0, 0.0, 0.0)
+            yield Finished("cancelled", said, self._statistics, sampling)
         except EngineError:
             finished = True
             raise

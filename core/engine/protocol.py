@@ -196,6 +196,10 @@ class Engine(Protocol):
         """Logits and routing at every position of `tokens`."""
         ...
 
+    def statistics(self) -> Statistics | None:
+        """Of the last answer that ended; None before the first."""
+        ...
+
     def cancel(self) -> None:
         """End the running generation soon; harmless when none runs."""
         ...

@@ -72,6 +72,7 @@ class ScriptedEngine:
         self._load_failure, self._load_delay = load_failure, load_delay
         self._cancelled = threading.Event()
         self._busy = threading.Lock()
+        self._statistics: Statistics | None = None
         self.info = ModelInfo(
             path=Path("scripted.gguf"),
             name="scripted model",
@@ -128,6 +129,9 @@ class ScriptedEngine:
         experts = np.broadcast_to(np.arange(shape[2], dtype=np.int32), shape).copy()
         return Evaluation(logits, experts, np.full(shape, 1 / shape[2], dtype=np.float32))
 
+    def statistics(self) -> Statistics | None:
+        return self._statistics
+
     def cancel(self) -> None:
         self._cancelled.set()
 
@@ -164,11 +168,11 @@ class ScriptedEngine:
             if reply.failure is not None and not cancelled:
                 raise reply.failure
             seconds = time.perf_counter() - began
-            statistics = Statistics(prompt_tokens, 0, len(played), first, seconds)
+            self._statistics = Statistics(prompt_tokens, 0, len(played), first, seconds)
             yield Finished(
                 "cancelled" if cancelled else reply.reason,
                 "".join(played),
-                statistics,
+                self._statistics,
                 replace(sampling, seed=seed),
             )
         finally:

@@ -48,6 +48,7 @@ class ServerEngine:
         self._connection = Connection(url, os.environ.get(KEY_VARIABLE, ""), self._settings)
         self._info: ModelInfo | None = None
         self._busy = threading.Lock()
+        self._statistics: Statistics | None = None
         self._cancelled = threading.Event()
         self._closed = False
 
@@ -79,6 +80,9 @@ class ServerEngine:
 
     def evaluate(self, tokens: Sequence[int]) -> Evaluation:
         raise EngineError(_NEEDS_FILE.format("look at logits"))
+
+    def statistics(self) -> Statistics | None:
+        return self._statistics
 
     def cancel(self) -> None:
         self._cancelled.set()
@@ -124,8 +128,8 @@ class ServerEngine:
             if self._cancelled.is_set():
                 reason = "cancelled"
             seconds = time.perf_counter() - began
-            statistics = Statistics(prompt_tokens, 0, tokens, first, seconds)
-            yield Finished(reason, text, statistics, replace(sampling, seed=seed))
+            self._statistics = Statistics(prompt_tokens, 0, tokens, first, seconds)
+            yield Finished(reason, text, self._statistics, replace(sampling, seed=seed))
         finally:
             self._connection.hang_up()
             self._busy.release()

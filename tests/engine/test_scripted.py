@@ -22,10 +22,13 @@ QUESTION = [Message("user", "Why do I sneeze?")]
 
 
 def test_an_answer_begins_with_started_and_ends_with_exactly_one_finished() -> None:
-    events = list(ScriptedEngine([Reply(("a", "b"))]).generate(QUESTION, Sampling(seed=7)))
+    engine = ScriptedEngine([Reply(("a", "b"))])
+    assert engine.statistics() is None
+    events = list(engine.generate(QUESTION, Sampling(seed=7)))
     assert isinstance(events[0], Started)
     assert [type(event) for event in events].count(Finished) == 1
     assert isinstance(events[-1], Finished)
+    assert engine.statistics() == events[-1].statistics
     assert events[-1].text == "ab"
     assert events[-1].sampling.seed == 7
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "ab"
