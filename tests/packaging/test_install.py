@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -56,6 +57,12 @@ def test_chatting_needs_neither_torch_nor_gradio(bare: Path) -> None:
     installed = {line.split("==")[0].lower() for line in done.stdout.splitlines()}
     assert {"llama_cpp_python", "textual"} <= {name.replace("-", "_") for name in installed}
     assert installed.isdisjoint({"torch", "transformers", "peft", "gradio"})
+
+
+def test_the_rules_and_their_data_are_in_the_wheel(bare: Path) -> None:
+    done = _run(bare / "sparsedoctor-tui", "triage", "--json", "crushing chest pain and cold sweat")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["urgency"] == "emergency"
 
 
 @pytest.mark.parametrize(
