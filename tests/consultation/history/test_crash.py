@@ -32,10 +32,11 @@ with History.open(Path(sys.argv[1])) as store:
             answer = store.answer_begin(conversation)
             for piece in range(4):
                 store.answer_append(answer, f"piece {piece} ")
+                time.sleep(0.002)  # SQLite's lock is not fair: who never pauses starves the others
             store.answer_finish(answer)
             assert store.saved
             print("done", answer, flush=True)
-            time.sleep(0.003)
+            time.sleep(0.01)
             number += 1
 """
 
