@@ -228,7 +228,7 @@ def _cancel_decode(engine: ChildEngine, number: int) -> float:
 
 
 def _cancel_prefill(engine: ChildEngine) -> Callable[[ChildEngine, int], float]:
-    """The same in a prompt of some 2,000 tokens, between 5 and 80 % of the time it takes."""
+    """The same while a prompt of some 2,000 tokens is read, within the first seconds of it."""
 
     def pages(number: int) -> list[Message]:
         text = f"Case {number}. "
@@ -240,7 +240,7 @@ def _cancel_prefill(engine: ChildEngine) -> Callable[[ChildEngine, int], float]:
     say("prefill", f"{whole.prompt_tokens} tokens in {whole.first_token_seconds:.2f} s")
 
     def one(engine: ChildEngine, number: int) -> float:
-        delay = random.Random(number).uniform(0.05, 0.8) * whole.first_token_seconds
+        delay = random.Random(number).uniform(0.1, min(3.0, 0.8 * whole.first_token_seconds))
         while True:
             stream = engine.generate(pages(number), Sampling(max_tokens=100))
             while not isinstance(next(stream), Started):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 import typing
 from pathlib import Path
@@ -32,6 +33,9 @@ examples:
 
 def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
+    # Bases and data are on this computer or in its cache: nothing is asked of a hub.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     command, rest = (given[0], given[1:]) if given[:1] and given[0] in COMMANDS else ("run", given)
     return run_command(lambda: _report(rest) if command == "report" else _run(rest))
 
