@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from scripted_model import SPARSE
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -20,25 +21,8 @@ from sparsedoctor.app.tui.application import ChatApp
 from sparsedoctor.app.tui.chat_screen import ChatScreen
 from sparsedoctor.app.tui.prompt import Prompt
 from sparsedoctor.app.tui.turn import TurnCard
-from sparsedoctor.core.bundle import RoutingMetadata
 from sparsedoctor.core.engine.scripted import ScriptedEngine
 
-NAMES = ("heart", "medicines", "infections", "children")
-BUNDLE = RoutingMetadata(
-    format_version="1.0",
-    base_name="scripted base",
-    base_sha256="0" * 64,
-    expert_count=4,
-    expert_used_count=2,
-    rank=4,
-    alpha=16.0,
-    shared_rank=16,
-    expert_names=NAMES,
-    prompt_template="smollm2",
-    label="small demonstration model, no medical advice",
-    licences=("Apache-2.0",),
-)
-SPARSE = ModelFile(Path("scripted.gguf"), 4, "llama", 4, BUNDLE)
 PLAIN = ModelFile(Path("plain.gguf"), 4, "llama", 0, None)
 
 

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 
 COMMAND = [sys.executable, "-m", "sparsedoctor.app.tui.cli"]
 ENTER, ESCAPE, CTRL_Q = "\r", "\x1b", "\x11"
@@ -107,8 +106,6 @@ def test_a_consultation_with_a_plain_model(terminals: list[Terminal], smollm2_gg
 
 
 def test_the_default_model_is_assembled_and_shows_its_experts(terminals: list[Terminal]) -> None:
-    if not (REPOSITORY / "export" / "default_adapter" / "sparsedoctor.json").is_file():
-        pytest.skip("there is no trained default adapter yet")
     terminal = Terminal("chat", "--seed", "7", "--max-tokens", "40", columns=120, rows=40)
     terminals.append(terminal)
     terminal.until("assembled now")

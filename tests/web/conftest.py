@@ -6,37 +6,19 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from scripted_model import SPARSE
 
 from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
-from sparsedoctor.app.model_files import ModelFile
-from sparsedoctor.core.bundle import RoutingMetadata
 from sparsedoctor.core.engine.protocol import Sampling
 from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-
-BUNDLE = RoutingMetadata(
-    format_version="1.0",
-    base_name="scripted base",
-    base_sha256="0" * 64,
-    expert_count=4,
-    expert_used_count=2,
-    rank=4,
-    alpha=16.0,
-    shared_rank=16,
-    expert_names=("heart", "medicines", "infections", "children"),
-    prompt_template="smollm2",
-    label="small demonstration model, no medical advice",
-    licences=("Apache-2.0",),
-)
-SPARSE = ModelFile(Path("scripted.gguf"), 4, "llama", 4, BUNDLE)
 
 
 @dataclass
