@@ -103,8 +103,8 @@ def prompt_template(tokenizer: dict[str, Any]) -> str:
     """The name of the engine's own template for this vocabulary and chat template."""
     tokens = tokenizer.get(Keys.Tokenizer.LIST, ())
     kinds = tokenizer.get(Keys.Tokenizer.TOKEN_TYPE, ())
-    controls = [
-        text for text, kind in zip(tokens, kinds, strict=False) if kind == int(TokenType.CONTROL)
-    ]
+    # Qwen3's <think> is a user-defined token, and the engine counts those too.
+    own = (int(TokenType.CONTROL), int(TokenType.USER_DEFINED))
+    controls = [text for text, kind in zip(tokens, kinds, strict=False) if kind in own]
     template = guess_template(str(tokenizer.get(Keys.Tokenizer.CHAT_TEMPLATE, "")), controls)
     return template.name if template else "plain"

@@ -89,7 +89,8 @@ _AT_ONCE = 1024  # examples whose text is tokenised together
 def template_for(tokenizer: Any) -> str:
     """The name of the template by which a model of this tokenizer will be asked: the family's,
     or "plain" when neither control tokens nor the chat template tell."""
-    controls = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    # Qwen3's <think> is an added token without the mark "special"; the engine knows it as well.
+    controls = [token.content for token in tokenizer.added_tokens_decoder.values()]
     found = guess_template(str(tokenizer.chat_template or ""), controls)
     return found.name if found else "plain"
 
