@@ -63,6 +63,7 @@ def add_run(actions: Actions) -> None:
     add("--context", type=_positive, metavar="N", help="tokens, of a GGUF file")
     add("--threads", type=_positive, metavar="N")
     add("--gpu-layers", type=_count, default=0, metavar="N", help="of a GGUF file")
+    add("--exact", action="store_true", help="float32 keys and values, of a GGUF file (slower)")
     add("--dtype", default="auto", help="of a transformers model: float32, bfloat16, float16")
     add("--batch-tokens", type=_positive, metavar="N", help="tokens in a batch (transformers)")
     add("--download", action="store_true", help="fetch missing files from where they are published")
@@ -140,6 +141,7 @@ def _run(options: argparse.Namespace) -> int:
             options.gpu_layers,
             options.dtype,
             options.batch_tokens,
+            options.exact,
         )
     )
     try:

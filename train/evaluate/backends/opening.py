@@ -35,6 +35,7 @@ class ModelChoice:
     gpu_layers: int = 0
     dtype: str = "auto"
     batch_tokens: int | None = None
+    exact: bool = False  # float32 keys and values, of a GGUF file
 
 
 def open_backend(choice: ModelChoice) -> Backend:
@@ -60,7 +61,11 @@ def _open_gguf(choice: ModelChoice, path: Path) -> Backend:
         raise SparseDoctorError("a GGUF file brings its template; leave --template out")
     # Scores need no routing trace, and without it every batch is faster.
     settings = EngineSettings(
-        context=choice.context, threads=choice.threads, gpu_layers=choice.gpu_layers, trace=False
+        context=choice.context,
+        threads=choice.threads,
+        gpu_layers=choice.gpu_layers,
+        trace=False,
+        exact=choice.exact,
     )
     engine = ChildEngine(path, settings)
     try:
@@ -75,7 +80,8 @@ def _open_gguf(choice: ModelChoice, path: Path) -> Backend:
         template=info.template,
         base=info.bundle.base_name if info.bundle else "",
         versions=_versions("llama-cpp-python"),
-        details={"file": path.name, "architecture": info.architecture},
+        details={"file": path.name, "architecture": info.architecture}
+        | ({"keys and values": "float32"} if choice.exact else {}),
     )
     return EngineBackend(engine, record)
 
