@@ -39,7 +39,7 @@ class EngineOnDemand:
         self._make = make
         self._engine: Engine | None = None
         self._info: ModelInfo | None = None
-        self._loading = threading.Lock()
+        self.loading = threading.Lock()  # held while the engine is loaded
         self._closed = False
         self.turn = threading.Lock()  # held by the seat that uses the engine
 
@@ -51,6 +51,17 @@ class EngineOnDemand:
             from sparsedoctor.core.engine.child import ChildEngine
 
             return ChildEngine(path, settings)
+
+        return cls(make)
+
+    @classmethod
+    def on_server(cls, url: str, model: str) -> EngineOnDemand:
+        """An OpenAI-compatible server; every word of a conversation goes there."""
+
+        def make() -> Engine:
+            from sparsedoctor.core.engine.server import ServerEngine
+
+            return ServerEngine(url, model)
 
         return cls(make)
 
@@ -66,7 +77,7 @@ class EngineOnDemand:
 
     def loaded(self) -> Engine:
         """The engine, ready. Raises EngineError when it cannot be loaded or is closed."""
-        with self._loading:
+        with self.loading:
             if self._closed:
                 raise EngineError("the engine is closed")
             if self._engine is None:
@@ -106,10 +117,14 @@ class EngineSeat:
     def generate(
         self, messages: Sequence[Message], sampling: Sampling
     ) -> Generator[Event, None, None]:
+        nothing = Finished("cancelled", "", Statistics(0, 0, 0, 0.0, 0.0), sampling)
+        if not self._wait_for(self._shared.loading):
+            yield nothing
+            return
+        self._shared.loading.release()
         engine = self._shared.loaded()
-        if not self._wait_for_turn():
-            nothing = Statistics(0, 0, 0, 0.0, 0.0)
-            yield Finished("cancelled", "", nothing, sampling)
+        if not self._wait_for(self._shared.turn):
+            yield nothing
             return
         told = False
         try:
@@ -151,9 +166,9 @@ class EngineSeat:
         """Leave the seat; the engine belongs to all."""
         self.cancel()
 
-    def _wait_for_turn(self) -> bool:
-        """Wait until the engine is free; False when this seat was cancelled meanwhile."""
+    def _wait_for(self, lock: threading.Lock) -> bool:
+        """Take `lock` once it is free; False when this seat was cancelled meanwhile."""
         while not self._cancelled.is_set():
-            if self._shared.turn.acquire(timeout=_LOOK):
+            if lock.acquire(timeout=_LOOK):
                 return True
         return False

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsedoctor.core.bundle import RoutingMetadata, parse_bundle
+from sparsedoctor.core.engine.protocol import ModelInfo
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.gguf_header import read_header
 from sparsedoctor.core.models import DEFAULT, default_model_path, find_model, list_models
@@ -40,6 +41,23 @@ class ModelFile:
         """What interfaces call the model, always visible, with a warning in any case."""
         label = self.bundle.label if self.bundle else PLAIN_LABEL
         return label if "medical advice" in label else f"{label}, no medical advice"
+
+    def known(self) -> ModelInfo:
+        """What the file says; the rest is known once the model is loaded."""
+        return ModelInfo(
+            path=self.path,
+            name=self.name,
+            architecture=self.architecture,
+            size=self.size,
+            layers=0,
+            experts=self.experts,
+            experts_used=0,
+            context=0,
+            context_trained=0,
+            vocabulary=0,
+            routing_traced=self.experts > 0,  # until the engine says that it cannot
+            bundle=self.bundle,
+        )
 
 
 def open_model(name: str) -> ModelFile:

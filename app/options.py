@@ -9,15 +9,33 @@ from importlib.metadata import version
 from sparsedoctor.core.engine.protocol import EngineSettings, Sampling
 from sparsedoctor.core.models import DEFAULT
 
+SERVER_KEY = "SPARSEDOCTOR_SERVER_KEY"  # as core/engine/server.py reads it
+
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """`--model` and how the model is loaded and answers."""
+    """What answers (`--model`, `--server`), how it is loaded and how it answers."""
     parser.add_argument(
         "--model",
-        default=DEFAULT,
         metavar="MODEL",
-        help='"default", a GGUF file, or the name of a file in the model folder '
-        "(sparsedoctor-tui models lists them)",
+        help=f'"{DEFAULT}" (without this option too), a GGUF file, or the name of a file in the '
+        "model folder (sparsedoctor-tui models lists them)",
+    )
+    server = parser.add_argument_group(
+        "a model server instead of a file",
+        "Every question, with the conversation before it and what you told about yourself, is "
+        "sent to that server. Without --server the program connects to nobody.",
+    )
+    server.add_argument(
+        "--server",
+        metavar="URL",
+        help="an OpenAI-compatible server (llama-server, vLLM, Ollama), such as "
+        f"http://127.0.0.1:8080; its key, if it wants one, is read from {SERVER_KEY}",
+    )
+    server.add_argument(
+        "--server-model",
+        default="",
+        metavar="NAME",
+        help="one of the server's models (default: its first)",
     )
     answer = parser.add_argument_group("how it answers")
     defaults = Sampling()

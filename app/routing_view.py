@@ -39,7 +39,10 @@ def expert_names(bundle: RoutingMetadata | None, count: int) -> tuple[str, ...]:
 
 
 def why_no_routing(info: ModelInfo) -> str:
-    """The reason why nothing can be drawn for a loaded model, or "" when it can."""
+    """The reason why nothing can be drawn for a model, or "" when it can. Before the engine is
+    loaded, what the model itself is `known()` for."""
+    if info.server:
+        return "routing not available (a server does not tell it)"
     if info.experts == 0:
         return "routing not available (plain model)"
     return "" if info.routing_traced else "routing not available (the engine cannot trace it)"

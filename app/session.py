@@ -31,10 +31,10 @@ from sparsedoctor.app.consultation.history.summary_fields import summary_fields
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.consultation.summary import export_summary
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
-from sparsedoctor.app.model_files import ModelFile
+from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.wording import is_alarm
-from sparsedoctor.core.engine.protocol import ModelInfo, Sampling
+from sparsedoctor.core.engine.protocol import Sampling
 from sparsedoctor.core.errors import SparseDoctorError
 
 SummaryForm = Literal["markdown", "json", "html"]
@@ -47,7 +47,7 @@ class Session:
     def __init__(
         self,
         engine: EngineOnDemand,
-        model: ModelFile,
+        model: Model,
         history: History,
         *,
         region: str = "",
@@ -180,24 +180,6 @@ class Session:
         return Recorder(
             self._private or self._history,
             intake=self.intake,
-            model=self._engine.info or self._known_of_model(),
+            model=lambda: self._engine.info or self._model.known(),
             conversation=self._conversation,
-        )
-
-    def _known_of_model(self) -> ModelInfo:
-        """What the file says; the rest is known once the model is loaded."""
-        model = self._model
-        return ModelInfo(
-            path=model.path,
-            name=model.name,
-            architecture=model.architecture,
-            size=model.size,
-            layers=0,
-            experts=model.experts,
-            experts_used=0,
-            context=0,
-            context_trained=0,
-            vocabulary=0,
-            routing_traced=False,
-            bundle=model.bundle,
         )

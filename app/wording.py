@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from sparsedoctor.app.consultation.assessment import Assessment, Numbers, Urgency
 from sparsedoctor.app.consultation.language import Language
+from sparsedoctor.app.model_choice import Model
+from sparsedoctor.app.model_files import ModelFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Wording:
     ready: str
     writing: str
     welcome: str
+    stays: str
+    server_here: str
+    server_away: str
+    server_open: str
 
 
 _EN = Wording(
@@ -59,8 +65,11 @@ _EN = Wording(
     ready="ready",
     writing="writing (Esc stops)",
     welcome="Describe what troubles you, in your own words: what, where, since when, how bad. "
-    "Rules that do not depend on the model look for emergencies first; then the model answers. "
-    "Nothing leaves this computer.",
+    "Rules that do not depend on the model look for emergencies first; then the model answers.",
+    stays="Nothing leaves this computer.",
+    server_here="Answers come from the model server at {}: your words stay on this computer.",
+    server_away="Your words LEAVE this computer: they are sent to the model server at {}.",
+    server_open="NOT ENCRYPTED (http): others on the way can read them.",
 )
 
 _ZH = Wording(
@@ -87,7 +96,11 @@ _ZH = Wording(
     ready="就绪",
     writing="正在回答（Esc 停止）",
     welcome="请用自己的话描述：哪里不舒服、什么部位、多久了、有多严重。"
-    "不依赖模型的规则会先检查是否紧急，然后模型再回答。所有内容都不会离开这台电脑。",
+    "不依赖模型的规则会先检查是否紧急，然后模型再回答。",
+    stays="所有内容都不会离开这台电脑。",
+    server_here="回答来自模型服务器 {}：你的话不会离开这台电脑。",
+    server_away="你的话会离开这台电脑：将发送到模型服务器 {}。",
+    server_open="未加密（http）：途中的其他人可以读到这些内容。",
 )
 
 
@@ -111,6 +124,24 @@ def numbers_to_call(assessment: Assessment) -> tuple[str, ...]:
     if assessment.crisis:
         lines = _crisis_numbers(words, numbers, assessment.language) + lines
     return tuple(lines)
+
+
+def where_words_go(model: Model, language: str) -> str:
+    """Whether what is typed leaves this computer, and where to. With a server it must be on the
+    screen before the first question and stay there."""
+    words = wording(language)
+    if isinstance(model, ModelFile):
+        return words.stays
+    address = model.address
+    if address.local:
+        return words.server_here.format(address.place)
+    away = words.server_away.format(address.place)
+    return away if address.secure else f"{away} {words.server_open}"
+
+
+def leaves_computer(model: Model) -> bool:
+    """Whether what is typed is sent to another computer."""
+    return not isinstance(model, ModelFile) and not model.address.local
 
 
 def is_alarm(assessment: Assessment) -> bool:

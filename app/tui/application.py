@@ -11,7 +11,7 @@ from textual.screen import Screen
 
 from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
-from sparsedoctor.app.model_files import ModelFile
+from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.tui.chat_screen import ChatScreen
 from sparsedoctor.app.tui.themes import THEMES
 from sparsedoctor.core.engine.protocol import Sampling
@@ -30,7 +30,7 @@ class ChatApp(App[None]):
     def __init__(
         self,
         engine: EngineOnDemand,
-        model: ModelFile,
+        model: Model,
         sampling: Sampling | None = None,
         history: History | None = None,
         *,

@@ -17,20 +17,23 @@ from sparsedoctor.app.consultation.consultation import (
     ConsultationEvent,
     FollowUp,
 )
+from sparsedoctor.app.consultation.language import language_of
 from sparsedoctor.app.consultation.numbers import emergency_line, region_of_locale
-from sparsedoctor.app.engine_on_demand import EngineOnDemand
-from sparsedoctor.app.model_files import ModelFile, open_model
-from sparsedoctor.app.options import engine_settings_of, sampling_of
-from sparsedoctor.app.routing_view import expert_names, expert_shares
+from sparsedoctor.app.model_choice import Model, choose_model, engine_for
+from sparsedoctor.app.model_server import ModelServer
+from sparsedoctor.app.options import sampling_of
+from sparsedoctor.app.routing_view import expert_names, expert_shares, why_no_routing
 from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.wording import (
     is_alarm,
     language_of_interface,
+    leaves_computer,
     numbers_to_call,
     urgency_title,
+    where_words_go,
     wording,
 )
-from sparsedoctor.core.engine.protocol import Notice, TextDelta
+from sparsedoctor.core.engine.protocol import ModelInfo, Notice, TextDelta
 from sparsedoctor.core.errors import SparseDoctorError
 
 
@@ -39,9 +42,10 @@ def run(options: argparse.Namespace) -> int:
     question = sys.stdin.read() if options.question == "-" else options.question
     if not question.strip():
         raise SparseDoctorError("nothing was asked; write the question in quotes")
-    model = open_model(options.model)
+    model = choose_model(options)
     region = options.region or region_of_locale()
-    engine = EngineOnDemand.on(model.path, engine_settings_of(options))
+    engine = engine_for(model, options)
+    _say_where_words_go(model, question, quiet=options.quiet)
     try:
         consultation = Consultation(engine.seat(), region=region, private=True)
         events = consultation.ask(question, sampling_of(options))
@@ -49,8 +53,14 @@ def run(options: argparse.Namespace) -> int:
     finally:
         engine.close()
     if not options.quiet:
-        _print_remarks(view, model, region)
+        _print_remarks(view, model, engine.info or model.known(), region)
     return 0
+
+
+def _say_where_words_go(model: Model, question: str, *, quiet: bool) -> None:
+    """Before anything is sent; that words leave this computer is said to the quiet as well."""
+    if isinstance(model, ModelServer) and (leaves_computer(model) or not quiet):
+        print(f"[{where_words_go(model, language_of(question))}]", file=sys.stderr, flush=True)
 
 
 def _printed(events: Iterable[ConsultationEvent], *, stream: bool, quiet: bool) -> TurnView:
@@ -94,15 +104,15 @@ def _print_assessment(assessment: Assessment, *, quiet: bool) -> None:
     print(flush=True)
 
 
-def _print_remarks(view: TurnView, model: ModelFile, region: str) -> None:
+def _print_remarks(view: TurnView, model: Model, info: ModelInfo, region: str) -> None:
     words = wording(language_of_interface(view.assessment))
     lines = [words.changed.format(remark) for remark in view.remarks]
     if view.finished and view.finished.reason == "length":
         lines.append(words.too_long)
-    lines.append(model.label)
+    lines.append(f"{info.name}, {model.label}" if info.server else model.label)
     lines.append(emergency_line(region, language_of_interface(view.assessment)))
-    if model.bundle is None:
-        lines.append("routing not available (plain model)")
+    if why_not := why_no_routing(info):
+        lines.append(why_not)
     elif view.routing:
         shares = expert_shares(view.routing, expert_names(model.bundle, model.experts))
         lines.append("experts: " + ", ".join(f"{one.name} {one.share:.0%}" for one in shares))

@@ -6,25 +6,24 @@ import argparse
 import os
 import sys
 
-from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.history_opening import open_history
-from sparsedoctor.app.model_files import needs_assembly, open_model
-from sparsedoctor.app.options import engine_settings_of, sampling_of
+from sparsedoctor.app.model_choice import assembles_first, choose_model, engine_for
+from sparsedoctor.app.options import sampling_of
 from sparsedoctor.core.errors import SparseDoctorError
 
 
 def run(options: argparse.Namespace) -> int:
     """Open the chat; returns when the person leaves it."""
     # A wrong file is told first; but nothing is assembled for a screen that cannot open.
-    model = None if needs_assembly(options.model) else open_model(options.model)
+    model = None if assembles_first(options) else choose_model(options)
     _require_terminal()
-    model = model or open_model(options.model)
+    model = model or choose_model(options)
 
     from sparsedoctor.app.consultation.numbers import region_of_locale
     from sparsedoctor.app.tui.application import ChatApp
 
     history = open_history()
-    engine = EngineOnDemand.on(model.path, engine_settings_of(options))
+    engine = engine_for(model, options)
     try:
         app = ChatApp(
             engine,

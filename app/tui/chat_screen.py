@@ -18,7 +18,8 @@ from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.numbers import emergency_line
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
-from sparsedoctor.app.model_files import ModelFile
+from sparsedoctor.app.model_choice import Model
+from sparsedoctor.app.model_server import ModelServer
 from sparsedoctor.app.routing_view import expert_names, why_no_routing
 from sparsedoctor.app.session import Session
 from sparsedoctor.app.tui.alarm import AlarmBanner
@@ -27,7 +28,12 @@ from sparsedoctor.app.tui.prompt import Prompt
 from sparsedoctor.app.tui.routing_panel import RoutingPanel, strip
 from sparsedoctor.app.tui.turn import TurnCard
 from sparsedoctor.app.turn_view import TurnView
-from sparsedoctor.app.wording import language_of_interface, wording
+from sparsedoctor.app.wording import (
+    language_of_interface,
+    leaves_computer,
+    where_words_go,
+    wording,
+)
 from sparsedoctor.core.engine.protocol import Sampling
 from sparsedoctor.core.errors import SparseDoctorError
 
@@ -51,7 +57,7 @@ class ChatScreen(Screen[None]):
     def __init__(
         self,
         engine: EngineOnDemand,
-        model: ModelFile,
+        model: Model,
         sampling: Sampling,
         history: History,
         *,
@@ -64,17 +70,18 @@ class ChatScreen(Screen[None]):
         self.session = Session(engine, model, history, region=region, private=private)
         self._language: Language = "en"
         self._names = expert_names(model.bundle, model.experts)
-        self._why_not = "" if model.experts else "routing not available (plain model)"
+        self._why_not = why_no_routing(model.known())
         self._idle = asyncio.Event()
         self._idle.set()
 
     def compose(self) -> ComposeResult:
         yield Static(f"SparseDoctor: {self._model.label}", id="label", markup=False)
         yield Static("", id="emergency-line", markup=False)
+        yield Static("", id="where", markup=False)
         yield AlarmBanner(id="alarm")
         with Horizontal(id="middle"):
             with VerticalScroll(id="conversation", can_focus=False), Vertical(id="turns"):
-                yield Static(wording("en").welcome, id="welcome", markup=False)
+                yield Static("", id="welcome", markup=False)
             yield RoutingPanel(id="routing")
         yield Static("", id="routing-strip", markup=False)
         yield Prompt(id="prompt", placeholder=wording("en").placeholder)
@@ -108,6 +115,10 @@ class ChatScreen(Screen[None]):
             self._set_state("the model could not be loaded")
             self.notify(str(error), title="The model could not be loaded", severity="error")
             return
+        if info.server:
+            self.query_one("#label", Static).update(
+                f"SparseDoctor: {info.name}, {self._model.label}"
+            )
         self._names = expert_names(info.bundle or self._model.bundle, info.experts)
         self._why_not = why_no_routing(info)
         self.query_one(RoutingPanel).explain(self._names, self._why_not)
@@ -186,7 +197,8 @@ class ChatScreen(Screen[None]):
         """Ask about the person; what they tell holds from the next question on."""
         from sparsedoctor.app.tui.intake_screen import IntakeScreen
 
-        intake = await self.app.push_screen_wait(IntakeScreen(self.session.intake))
+        where = where_words_go(self._model, "en")
+        intake = await self.app.push_screen_wait(IntakeScreen(self.session.intake, where))
         if intake is not None:
             self.session.tell(intake)
             self._show_language(intake.language or self._language)
@@ -290,6 +302,16 @@ class ChatScreen(Screen[None]):
         line = emergency_line(self.session.region, language)
         self.query_one("#emergency-line", Static).update(line)
         self.query_one(Prompt).placeholder = wording(language).placeholder
+        where = where_words_go(self._model, language)
+        self.query_one("#welcome", Static).update(f"{wording(language).welcome}\n\n{where}")
+        self._show_where(where)
+
+    def _show_where(self, where: str) -> None:
+        """With a server it stays on the screen where the words go."""
+        line = self.query_one("#where", Static)
+        line.display = isinstance(self._model, ModelServer)
+        line.set_class(leaves_computer(self._model), "-away")
+        line.update(where)
 
     def _show_routing(self, view: TurnView) -> None:
         if view.routing is not None or view.started is None:

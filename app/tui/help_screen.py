@@ -10,7 +10,9 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Markdown
 
-from sparsedoctor.app.model_files import ModelFile
+from sparsedoctor.app.model_choice import Model
+from sparsedoctor.app.model_server import ModelServer
+from sparsedoctor.app.wording import where_words_go
 
 _HELP = """\
 # Help
@@ -46,7 +48,7 @@ very text, no guess.
 
 ## What is kept
 
-Nothing leaves this computer. The program opens no network connection.
+{where}
 
 Conversations are saved in your data folder, for you alone, while they happen. F4 finds, renames
 and deletes them; deleted words are gone from the file. A private conversation (Ctrl+P, "Private")
@@ -61,19 +63,32 @@ is never written to the disk.
 class HelpScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", "Close")]
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self._model = model
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help", classes="dialog"):
-            yield Markdown(_HELP.format(model=_about(self._model)), open_links=False)
+            text = _HELP.format(model=_about(self._model), where=_where(self._model))
+            yield Markdown(text, open_links=False)
 
     def on_mount(self) -> None:
         self.query_one("#help").focus()
 
 
-def _about(model: ModelFile) -> str:
+def _where(model: Model) -> str:
+    if isinstance(model, ModelServer):
+        return (
+            f"**{where_words_go(model, 'en')}** With every question the conversation before it "
+            "and what you told about yourself are sent. What the server keeps is up to it, in a "
+            "private conversation too. The emergency rules run here, without it."
+        )
+    return f"{where_words_go(model, 'en')} The program opens no network connection."
+
+
+def _about(model: Model) -> str:
+    if isinstance(model, ModelServer):
+        return f"{model.label}: `{model.address.url}`. A server does not tell its experts."
     lines = [f"{model.name}: {model.label}.", f"`{model.path}`"]
     if model.bundle is None:
         lines.append("Another program wrote this file; it has no routing to show.")

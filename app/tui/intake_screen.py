@@ -32,18 +32,21 @@ class IntakeScreen(ModalScreen[Intake | None]):
         Binding("ctrl+s", "save", "Save"),
     ]
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, where: str) -> None:
+        """`where` says where the words of this computer go (`wording.where_words_go`)."""
         super().__init__()
         self._form = filled(intake)
+        self._where = where
 
     def compose(self) -> ComposeResult:
         form = self._form
         with VerticalScroll(classes="dialog", can_focus=False):
             yield Static("About you", classes="heading")
             yield Static(
-                "Everything is optional and stays on this computer. The emergency rules and the "
-                "model take it into account.",
+                "Everything is optional. The emergency rules and the model take it into account. "
+                + self._where,
                 classes="muted",
+                markup=False,
             )
             for name, label, hint in _TEXTS:
                 with Horizontal(classes="field"):

@@ -14,10 +14,9 @@ import threading
 import webbrowser
 from types import FrameType
 
-from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.history_opening import open_history
-from sparsedoctor.app.model_files import open_model
-from sparsedoctor.app.options import engine_settings_of, sampling_of
+from sparsedoctor.app.model_choice import choose_model, engine_for
+from sparsedoctor.app.options import sampling_of
 from sparsedoctor.app.web.hardening import HOST, prepare_environment
 from sparsedoctor.core.errors import SparseDoctorError
 
@@ -29,14 +28,14 @@ def serve(options: argparse.Namespace) -> int:
             'the browser interface is not installed; run pip install "sparsedoctor[web]"'
         )
     require_free_port(options.port)
-    model = open_model(options.model)
+    model = choose_model(options)
     prepare_environment()
     history = open_history()
 
     from sparsedoctor.app.consultation.numbers import region_of_locale
     from sparsedoctor.app.web.page import Page
 
-    engine = EngineOnDemand.on(model.path, engine_settings_of(options))
+    engine = engine_for(model, options)
     _end_on_termination()
     page = Page(
         engine,

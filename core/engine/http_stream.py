@@ -10,9 +10,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from sparsedoctor.core.engine.protocol import EngineError
+from sparsedoctor.core.engine.server_address import ServerAddress
 
 _LONGEST_LINE = 1 << 20  # bytes
 _LONGEST_JSON = 1 << 24
@@ -24,6 +24,7 @@ class ServerSettings:
     """How long to wait, in seconds."""
 
     connect: float = 10.0
+    listing: float = 10.0  # for the list of its models
     silence: float = 120.0  # without a word: a long prompt may take that long to read
 
 
@@ -36,19 +37,16 @@ class ServerFailure(EngineError):
 
 
 class Connection:
-    """Requests to the server at `url`, one at a time. A URL without path means its /v1."""
+    """Requests to the server at `url` (read as `ServerAddress.of` does), one at a time."""
 
     def __init__(self, url: str, key: str, settings: ServerSettings) -> None:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise EngineError(f"{url} is no server's address: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise EngineError(f"{url} is no server's address; give one like http://127.0.0.1:8080")
-        self._url, self._settings = url, settings
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, port
-        self._path = parts.path.rstrip("/") or "/v1"
+        self._address, self._settings = ServerAddress.of(url), settings
+        self._url = url
+        if not (key.isascii() and key.isprintable()):
+            raise EngineError(
+                "the key in SPARSEDOCTOR_SERVER_KEY holds a line end or a letter that no key has; "
+                "set it again"
+            )
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -63,7 +61,7 @@ class Connection:
 
     def get_json(self, name: str) -> Any:
         """The answer to GET `name`. Raises EngineError."""
-        with self._open("GET", name, None) as response:
+        with self._open("GET", name, None, self._settings.listing) as response:
             try:
                 return json.loads(response.read(_LONGEST_JSON))
             except (ValueError, OSError, http.client.HTTPException):
@@ -77,7 +75,8 @@ class Connection:
         Raises EngineError when the server cannot be reached, refuses (ServerFailure), or is
         silent for too long.
         """
-        response = self._open("POST", name, json.dumps(body).encode("utf-8", "replace"))
+        data = json.dumps(body).encode("utf-8", "replace")
+        response = self._open("POST", name, data, self._settings.silence)
         return self._lines(response)
 
     def hang_up(self) -> None:
@@ -101,17 +100,20 @@ class Connection:
                     return
                 yield line.rstrip(b"\r\n")
 
-    def _open(self, method: str, name: str, body: bytes | None) -> http.client.HTTPResponse:
-        make = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = make(self._host, self._port, timeout=self._settings.connect)
+    def _open(
+        self, method: str, name: str, body: bytes | None, silence: float
+    ) -> http.client.HTTPResponse:
+        at = self._address
+        make = http.client.HTTPSConnection if at.secure else http.client.HTTPConnection
+        connection = make(at.host, at.port, timeout=self._settings.connect)
         try:
             connection.connect()
-            connection.sock.settimeout(self._settings.silence)
+            connection.sock.settimeout(silence)
             with self._lock:
                 if self._hung_up:
                     raise ConnectionAbortedError("it was cancelled")
                 self._socket = connection.sock
-            connection.request(method, f"{self._path}/{name}", body, self._headers)
+            connection.request(method, f"{at.path}/{name}", body, self._headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()

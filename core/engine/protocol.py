@@ -7,8 +7,8 @@
 One generation at a time. `generate` returns a stream of events; exactly one `Finished` ends
 it, also after `cancel`. Any thread may call `cancel` and `close`; everything else belongs to one
 thread at a time (a second `generate` is refused while one runs). Implementations:
-`child.ChildEngine` (llama.cpp in a child process) and `scripted.ScriptedEngine` (a double for
-interface tests).
+`child.ChildEngine` (llama.cpp in a child process), `server.ServerEngine` (an OpenAI-compatible
+server) and `scripted.ScriptedEngine` (a double for interface tests).
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ class ModelInfo:
     routing_traced: bool
     bundle: RoutingMetadata | None
     template: str = ""  # name of the prompt template in use, one of engine.templates
+    server: str = ""  # address of the server that answers; "" for a file of this computer
 
 
 @dataclass(frozen=True, slots=True)

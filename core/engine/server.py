@@ -226,4 +226,5 @@ def _model_info(url: str, wanted: str, answer: Any) -> ModelInfo:
         vocabulary=int(meta.get("n_vocab") or 0),
         routing_traced=False,
         bundle=None,
+        server=url,
     )

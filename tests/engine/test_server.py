@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +12,7 @@ from typing import Any
 
 import pytest
 from engine.small_gguf import SmallModel
+from model_server import model_server
 
 from sparsedoctor.core.engine.http_stream import ServerSettings
 from sparsedoctor.core.engine.protocol import (
@@ -28,6 +26,7 @@ from sparsedoctor.core.engine.protocol import (
     TextDelta,
 )
 from sparsedoctor.core.engine.server import ServerEngine
+from sparsedoctor.core.engine.server_address import ServerAddress
 
 QUESTION = [Message("system", "Be brief."), Message("user", "Why do I sneeze?")]
 
@@ -40,26 +39,8 @@ def finished(events: list[Event]) -> Finished:
 @pytest.fixture(scope="module")
 def real_server(moe: SmallModel) -> Iterator[str]:
     """llama-cpp-python's own server on a free port of the loopback interface."""
-    for package in ("llama_cpp.server.app", "uvicorn", "sse_starlette", "starlette_context"):
-        pytest.importorskip(package, reason="the server of llama-cpp-python is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(moe.path)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "2048", "--n_threads", "1"]
-    command += ["--chat_format", "chatml", "--model_alias", "small"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        assert process.poll() is None, "the server ended"
-        assert time.monotonic() < until, "the server did not come up"
-        time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(20)
+    with model_server(moe.path) as url:
+        yield url
 
 
 def test_a_real_server_streams_an_answer(real_server: str) -> None:
@@ -220,6 +201,10 @@ def test_a_server_that_misbehaves_gives_one_line(
         "http://",
         "http://127.0.0.1:99999",
         "http://127.0.0.1:1",
+        "http://127.0.0.1:1/a b",
+        "http://doctor:secret@127.0.0.1:1",
+        "http://127.0.0.1:1/v1?key=secret",
+        "http://ехample.org",  # the first two letters are Cyrillic
     ],
 )
 def test_a_wrong_address_or_a_server_that_is_down_gives_one_line(url: str) -> None:
@@ -245,6 +230,37 @@ def test_cancel_wakes_a_stream_that_waits(serve: Callable[..., str]) -> None:
     events += list(stream)
     release.set()
     assert (finished(events).reason, finished(events).text) == ("cancelled", "Dust")
+
+
+@pytest.mark.parametrize("key", ["geheim\n", "schlüssel"])
+def test_a_key_that_cannot_be_sent_gives_one_line(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARSEDOCTOR_SERVER_KEY", key)
+    with pytest.raises(EngineError, match="SPARSEDOCTOR_SERVER_KEY") as caught:
+        ServerEngine("http://127.0.0.1:1")
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "place", "local"),
+    [
+        ("http://127.0.0.1:8080", "127.0.0.1:8080", True),
+        ("http://localhost", "localhost:80", True),
+        ("https://[::1]/v1", "[::1]:443", True),
+        ("http://127.8.9.10:1", "127.8.9.10:1", True),
+        ("http://0.0.0.0:8080", "0.0.0.0:8080", False),
+        ("http://192.168.1.7:11434", "192.168.1.7:11434", False),
+        ("http://localhost.example.org:1", "localhost.example.org:1", False),
+        ("http://127.0.0.1.example.org:1", "127.0.0.1.example.org:1", False),
+        ("https://example.org", "example.org:443", False),
+    ],
+)
+def test_an_address_says_whether_words_leave_the_computer(
+    url: str, place: str, local: bool
+) -> None:
+    address = ServerAddress.of(url)
+    assert (address.place, address.local) == (place, local)
 
 
 def test_what_needs_the_file_is_refused() -> None:

@@ -9,9 +9,9 @@ when the interface stops listening), error.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,11 @@ class Recorder:
         history: History,
         *,
         intake: Intake | None = None,
-        model: ModelInfo | None = None,
+        model: ModelInfo | Callable[[], ModelInfo] | None = None,
         conversation: str | None = None,
     ) -> None:
-        """`conversation` resumes one; its own intake is then in the history."""
+        """`conversation` resumes one; its own intake is then in the history. `model` as a
+        function: what answers is fully known only once it answers (a server's model)."""
         self._history = history
         self._intake = intake or Intake()
         self._model = model
@@ -77,9 +78,8 @@ class Recorder:
                     conversation = self._begun(event.assessment.language)
                     if not again:
                         self._history.add_user(conversation, words, asdict(event.assessment))
-                    saver.begin(
-                        conversation, event.assessment, self._making(event.assessment.language)
-                    )
+                    language = event.assessment.language
+                    saver.begin(conversation, event.assessment, partial(self._making, language))
                 else:
                     saver.save(event)
                 yield event
@@ -93,22 +93,29 @@ class Recorder:
 
     def _begun(self, language: str) -> str:
         if self.conversation is None:
+            model = self._model_now()
             self.conversation = self._history.begin(
                 language=language,
-                model=self._model.name if self._model else "",
-                model_sha256=model_sha256(self._model) if self._model else "",
+                model=model.name if model else "",
+                model_sha256=model_sha256(model) if model else "",
                 intake=asdict(self._intake),
             )
         return self.conversation
 
     def _making(self, language: str) -> dict[str, object]:
+        """What makes an answer; a server is named where a file has its hash."""
+        model = self._model_now()
         prompt = system_prompt("zh" if language == "zh" else "en")
-        return {
-            "model": self._model.name if self._model else "",
-            "model_sha256": model_sha256(self._model) if self._model else "",
+        making: dict[str, object] = {
+            "model": model.name if model else "",
+            "model_sha256": model_sha256(model) if model else "",
             "prompt_sha256": prompt.sha256,
             "version": metadata.version("sparsedoctor"),
         }
+        return making | ({"model_server": model.server} if model and model.server else {})
+
+    def _model_now(self) -> ModelInfo | None:
+        return self._model() if callable(self._model) else self._model
 
 
 class _Saver:
@@ -118,6 +125,7 @@ class _Saver:
         self._history = history
         self._conversation = ""
         self._asked: Assessment | None = None  # of the person's words
+        self._making: Callable[[], Mapping[str, object]] = dict
         self._generation: dict[str, object] = {"written_by": "rules"}  # until the model begins
         self._notices: list[str] = []  # said before the answer: cautions about medicines
         self._answer: str | None = None
@@ -127,14 +135,16 @@ class _Saver:
         self._routing: tuple[float, ...] | None = None
         self._review: dict[str, object] = {}
 
-    def begin(self, conversation: str, asked: Assessment, making: Mapping[str, object]) -> None:
-        self._conversation, self._asked = conversation, asked
-        self._generation.update(making)
+    def begin(
+        self, conversation: str, asked: Assessment, making: Callable[[], Mapping[str, object]]
+    ) -> None:
+        self._conversation, self._asked, self._making = conversation, asked, making
+        self._generation.update(making())
 
     def save(self, event: ConsultationEvent) -> None:
         match event:
             case Started(seed=seed):
-                self._generation.update(written_by="model", seed=seed)
+                self._generation.update(self._making(), written_by="model", seed=seed)
                 self._open()
             case TextDelta(text):
                 self._grown += text
@@ -228,7 +238,9 @@ def restored_assessment(values: Mapping[str, Any]) -> Assessment:
 
 def model_sha256(model: ModelInfo) -> str:
     """The hash that tells which model answered: of its tensors where the file says it (files of
-    this project), else of the whole file."""
+    this project), else of the whole file. Of a server's model nothing is known."""
+    if model.server:
+        return ""
     if model.bundle and model.bundle.tensors_sha256:
         return model.bundle.tensors_sha256
     return _file_sha256(model.path, model.path.stat().st_mtime_ns) if model.path.is_file() else ""

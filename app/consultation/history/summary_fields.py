@@ -50,6 +50,10 @@ def summary_fields(
                 turns[-1] = replace(turns[-1], answer=shown_text(message) or turns[-1].answer)
                 generation = dict(message.generation) or generation
     language: SummaryLanguage = "zh" if conversation.language == "zh" else "en"
+    model_server = str(generation.pop("model_server", ""))
+    model_sha256 = str(generation.pop("model_sha256", ""))
+    if not model_server:  # a conversation may have begun with a file and gone on with a server
+        model_sha256 = model_sha256 or conversation.model_sha256
     return SummaryFields(
         turns=tuple(turns),
         language=language,
@@ -60,7 +64,8 @@ def summary_fields(
         questions=tuple(dict.fromkeys((*asked, *questions))),
         remarks=tuple(dict.fromkeys(remarks)),
         model=str(generation.pop("model", "") or conversation.model),
-        model_sha256=str(generation.pop("model_sha256", "") or conversation.model_sha256),
+        model_sha256=model_sha256,
+        model_server=model_server,
         prompt_sha256=str(generation.pop("prompt_sha256", "")),
         versions={**_version(generation.pop("version", "")), **versions},
         settings=_flat(generation),

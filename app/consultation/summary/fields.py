@@ -53,6 +53,7 @@ class SummaryFields:
     remarks: tuple[str, ...] = ()  # what was changed in the answers, cautions about medicines
     model: str = ""
     model_sha256: str = ""
+    model_server: str = ""  # address of the server that answered; "" for a file
     prompt_sha256: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

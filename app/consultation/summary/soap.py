@@ -101,6 +101,7 @@ def as_document(summary: Summary) -> dict[str, Any]:
         "made_with": {
             "model": fields.model,
             "model_sha256": fields.model_sha256,
+            **({"model_server": fields.model_server} if fields.model_server else {}),
             "prompt_sha256": fields.prompt_sha256,
             "settings": dict(fields.settings),
             "versions": dict(fields.versions),
@@ -114,12 +115,19 @@ def made_with(summary: Summary) -> list[tuple[str, str]]:
     values = {
         "created": fields.created,
         "model": fields.model,
-        "model_sha256": fields.model_sha256,
+        **_identity(fields),
         "prompt_sha256": fields.prompt_sha256,
         "settings": ", ".join(f"{name} {value}" for name, value in fields.settings.items()),
         "versions": ", ".join(f"{name} {value}" for name, value in fields.versions.items()),
     }
     return [(words.made[name], value or words.not_told) for name, value in values.items()]
+
+
+def _identity(fields: SummaryFields) -> dict[str, str]:
+    """What tells which model it was: a file by its hash, a server by its address."""
+    if fields.model_server:
+        return {"model_server": fields.model_server}
+    return {"model_sha256": fields.model_sha256}
 
 
 def _most_urgent(urgencies: Iterable[str]) -> str:
