@@ -17,7 +17,8 @@ from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.numbers import emergency_line
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
-from sparsedoctor.app.model_files import ModelFile
+from sparsedoctor.app.model_choice import Model
+from sparsedoctor.app.model_server import ModelServer
 from sparsedoctor.app.routing_view import (
     expert_names,
     expert_shares,
@@ -30,7 +31,7 @@ from sparsedoctor.app.web import markup
 from sparsedoctor.app.web.hardening import HOST, HOST_NAMES, OwnOriginOnly, PrivateHeaders
 from sparsedoctor.app.web.panels import PRIVATE, HistoryPanel, IntakePanel, SummaryPanel
 from sparsedoctor.app.web.visit import Visit
-from sparsedoctor.app.wording import wording
+from sparsedoctor.app.wording import where_words_go, wording
 from sparsedoctor.core.engine.protocol import EngineError, Sampling
 
 _LONGEST = 20_000  # characters of one question
@@ -44,7 +45,7 @@ class Page:
     def __init__(
         self,
         engine: EngineOnDemand,
-        model: ModelFile,
+        model: Model,
         sampling: Sampling,
         history: History,
         *,
@@ -117,6 +118,9 @@ class Page:
                 f'<header><h1>SparseDoctor</h1><p id="label">{escape(label)}</p></header>',
                 js_on_load=None,
             )
+            if isinstance(self._model, ModelServer):
+                where = escape(where_words_go(self._model, "en"))
+                gr.HTML(f'<p id="where">{where}</p>', js_on_load=None)
             line = gr.HTML(_emergency_html(self._region, "en"), js_on_load=None)
             alarm = gr.HTML("", elem_id="alarm", js_on_load=None)
             with gr.Row(elem_id="middle"):
@@ -126,7 +130,7 @@ class Page:
                         show_label=False,
                         height="58vh",
                         buttons=["copy", "copy_all"],
-                        placeholder=wording("en").welcome,
+                        placeholder=f"{wording('en').welcome} {where_words_go(self._model, 'en')}",
                         latex_delimiters=[],
                         allow_tags=False,
                         feedback_options=None,
@@ -259,9 +263,7 @@ class Page:
 
     def _routing_of(self, view: TurnView) -> str:
         info = self._engine.info
-        reason = why_no_routing(info) if info else ""
-        if not self._model.experts:
-            reason = "routing not available (plain model)"
+        reason = why_no_routing(info or self._model.known())
         if reason or view.routing is None:
             return markup.no_routing(reason or "appears while an answer is written")
         names = expert_names(self._model.bundle, len(view.routing.weight[0]))
