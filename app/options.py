@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from importlib.metadata import version
 
+from sparsedoctor.app.interface_language import AUTO, CHOICES
 from sparsedoctor.core.engine.protocol import EngineSettings, Sampling
 from sparsedoctor.core.models import DEFAULT
 
@@ -66,6 +67,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="CODE",
         help="two letters, such as GB or CN: whose emergency numbers are shown "
         "(default: the computer's locale)",
+    )
+    answer.add_argument(
+        "--language",
+        choices=CHOICES,
+        default=AUTO,
+        help="of labels, buttons and help; auto (the default) follows what you told about "
+        "yourself, else the computer's locale; answers follow your words",
     )
     loading = parser.add_argument_group("how it is loaded")
     loading.add_argument(
