@@ -20,6 +20,7 @@ examples:
   sparsedoctor-tui ask "How is asthma treated?"      one answer on standard output
   sparsedoctor-tui triage "my chest feels crushed"   the emergency rules alone, no model
   sparsedoctor-tui models                            the model files of this computer
+  sparsedoctor-tui history encrypt                   a passphrase for your conversations
 
 keys in the chat:
   Enter sends, Ctrl+J or Shift+Enter begins a new line, Esc stops an answer, F1 shows help,
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ask(commands)
     _add_triage(commands)
     _add_models(commands)
+    _add_history(commands)
     return parser
 
 
@@ -110,6 +112,24 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     models.set_defaults(run=_models)
 
 
+def _add_history(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    history = commands.add_parser(
+        "history",
+        help="encrypt the saved conversations, or undo it",
+        description="Encrypts the file of your conversations with a passphrase (SQLCipher), or "
+        "undoes it. Asks in the terminal. Every other window must be closed. Whoever forgets the "
+        "passphrase loses every conversation: nobody can restore them.",
+    )
+    actions = history.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, said in (
+        ("encrypt", "encrypt the conversations with a passphrase"),
+        ("decrypt", "make them readable without a passphrase again"),
+        ("passphrase", "change the passphrase"),
+    ):
+        actions.add_parser(name, help=said, description=f"{said.capitalize()}.")
+    history.set_defaults(run=_history)
+
+
 def _chat(options: argparse.Namespace) -> int:
     from sparsedoctor.app.tui.chat import run
 
@@ -120,6 +140,18 @@ def _ask(options: argparse.Namespace) -> int:
     from sparsedoctor.app.tui.ask import run
 
     return run(options)
+
+
+def _history(options: argparse.Namespace) -> int:
+    from sparsedoctor.app.tui import history_command
+
+    actions = {
+        "encrypt": history_command.encrypt,
+        "decrypt": history_command.decrypt,
+        "passphrase": history_command.change_passphrase,
+    }
+    actions[options.action]()
+    return 0
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from scripted_model import SPARSE
 from textual.pilot import Pilot
 from textual.widgets import Static
+from tui.terminal import Terminal
 
 from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
@@ -75,6 +76,15 @@ class Chat:
         card = await self.send(words)
         await self.until(lambda: not self.screen.busy)
         return card
+
+
+@pytest.fixture
+def terminals() -> Iterator[list[Terminal]]:
+    """Terminals put in here are closed at the end."""
+    opened: list[Terminal] = []
+    yield opened
+    for one in opened:
+        one.close()
 
 
 OpenChat = Callable[..., AbstractAsyncContextManager[Chat]]

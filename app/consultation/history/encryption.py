@@ -32,6 +32,16 @@ def is_encrypted(path: Path) -> bool:
     return disk_file.marker(path).exists()
 
 
+def refuse_if_in_use(path: Path) -> None:
+    """Raises SparseDoctorError while another program has the history at `path` open."""
+    lock = disk_file.KeeperLock(path)
+    try:
+        if not lock.alone(0):
+            raise _in_use(path)
+    finally:
+        lock.release()
+
+
 def convert(path: Path, old: str | None, new: str | None, now: str) -> list[Path]:
     """Give the history at `path` another passphrase; None stands for "not encrypted".
 
@@ -50,9 +60,7 @@ def convert(path: Path, old: str | None, new: str | None, now: str) -> list[Path
     copy = disk_file.unfinished_path(path)
     try:
         if not opened.lock.alone(opening.KEEPER_SECONDS):
-            raise SparseDoctorError(
-                f"the history at {path} is open in another window; close it and try again"
-            )
+            raise _in_use(path)
         _copy(opened.connection, copy, new)
         # Without a write-ahead log beside it, which would be taken for that of the new file.
         opened.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
@@ -71,6 +79,12 @@ def convert(path: Path, old: str | None, new: str | None, now: str) -> list[Path
         return []
     disk_file.remove_backups(path)
     return disk_file.damaged_files(path)
+
+
+def _in_use(path: Path) -> SparseDoctorError:
+    return SparseDoctorError(
+        f"the history at {path} is open in another window; close it and try again"
+    )
 
 
 def _copy(source: sqlite3.Connection, copy: Path, passphrase: str | None) -> None:
