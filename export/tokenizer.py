@@ -1,7 +1,7 @@
 """A Hugging Face tokenizer as the `tokenizer.*` keys of a GGUF file.
 
 Two kinds are carried over: byte-level BPE ("gpt2" to llama.cpp: SmolLM2, Llama 3, Qwen, Mistral's
-Tekken) and SentencePiece BPE with bytes to fall back on ("llama": Llama 2, Mistral 7B). llama.cpp
+Tekken) and SentencePiece BPE (Llama 2, Mistral 7B: `sentencepiece.py`). llama.cpp
 has the splitting rules of byte-level BPE built in under names, so a rule that it does not know by
 one of these names is refused: it would cut words elsewhere and the model would read other tokens.
 """
@@ -9,13 +9,13 @@ one of these names is refused: it would cut words elsewhere and the model would 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from gguf import Keys, SpecialVocab, TokenType
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.export.sentencepiece import BYTE_TOKEN, sentencepiece_fields, steps
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|"
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -35,7 +35,6 @@ _SPECIAL_KEYS = {
     "pad": Keys.Tokenizer.PAD_ID,
     "mask": Keys.Tokenizer.MASK_ID,
 }
-_BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def tokenizer_fields(folder: Path, vocab: int) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def tokenizer_fields(folder: Path, vocab: int) -> dict[str, Any]:
         pieces = _pieces(tokenizer, vocab, file)
         special = SpecialVocab(folder, load_merges=True, n_vocab=vocab)
         if model.get("byte_fallback"):
-            fields = _sentencepiece(tokenizer, pieces)
+            fields = sentencepiece_fields(tokenizer, pieces, file)
         else:
             fields = _byte_level(tokenizer, pieces, special.merges, file)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -90,7 +89,7 @@ def _pieces(tokenizer: dict[str, Any], vocab: int, file: Path) -> list[tuple[str
             kind = TokenType.UNKNOWN
         elif text in added:
             kind = TokenType.CONTROL if added[text].get("special") else TokenType.USER_DEFINED
-        elif tokenizer["model"].get("byte_fallback") and _BYTE_TOKEN.fullmatch(text):
+        elif tokenizer["model"].get("byte_fallback") and BYTE_TOKEN.fullmatch(text):
             kind = TokenType.BYTE
         pieces[token] = (text, kind)
     return pieces
@@ -115,45 +114,19 @@ def _byte_level(
     }
 
 
-def _sentencepiece(
-    tokenizer: dict[str, Any], pieces: list[tuple[str, TokenType]]
-) -> dict[str, Any]:
-    # SentencePiece joins the pair whose result has the highest score; the scores of a BPE model
-    # are the negative order in which the results were learnt, which the merges still show.
-    scores: dict[str, float] = {}
-    for merge in tokenizer["model"]["merges"]:
-        left, right = merge.split(" ") if isinstance(merge, str) else merge
-        scores.setdefault(left + right, -float(len(scores)))
-    lowest = -float(len(scores) + 1)
-    prefix = any(
-        step.get("type") == "Prepend" or step.get("prepend_scheme") in ("first", "always")
-        for part in (tokenizer.get("normalizer"), tokenizer.get("pre_tokenizer"))
-        for step in _steps(part)
-    )
-    return {
-        Keys.Tokenizer.MODEL: "llama",
-        Keys.Tokenizer.PRE: "default",
-        Keys.Tokenizer.LIST: [text for text, _ in pieces],
-        Keys.Tokenizer.SCORES: [scores.get(text, lowest) for text, _ in pieces],
-        Keys.Tokenizer.TOKEN_TYPE: [int(kind) for _, kind in pieces],
-        Keys.Tokenizer.ADD_PREFIX: prefix,
-        Keys.Tokenizer.ADD_BOS: True,
-    }
-
-
 def split_rule(pre_tokenizer: dict[str, Any] | None) -> str | None:
     """llama.cpp's name of a byte-level pre-tokenizer in a `tokenizer.json`, None when unknown."""
-    steps = _steps(pre_tokenizer)
-    kinds = [step.get("type") for step in steps]
-    if not steps or steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space"):
+    found = steps(pre_tokenizer)
+    kinds = [step.get("type") for step in found]
+    if not found or found[-1].get("type") != "ByteLevel" or found[-1].get("add_prefix_space"):
         return None
-    own_split = steps[-1].get("use_regex", True)
+    own_split = found[-1].get("use_regex", True)
     if kinds == ["ByteLevel"]:
         return "gpt-2" if own_split else None
-    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and own_split:
+    if kinds == ["Digits", "ByteLevel"] and found[0].get("individual_digits") and own_split:
         return "smollm"
-    if kinds == ["Split", "ByteLevel"] and not own_split and steps[0].get("behavior") == "Isolated":
-        return _SPLITS.get(steps[0].get("pattern", {}).get("Regex"))
+    if kinds == ["Split", "ByteLevel"] and not own_split and found[0].get("behavior") == "Isolated":
+        return _SPLITS.get(found[0].get("pattern", {}).get("Regex"))
     return None
 
 
@@ -175,12 +148,6 @@ def pre_tokenizer_for(rule: str) -> dict[str, Any] | None:
             }
             return {"type": "Sequence", "pretokenizers": [split, own | {"use_regex": False}]}
     return None
-
-
-def _steps(part: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if not part:
-        return []
-    return list(part.get("pretokenizers") or part.get("normalizers") or [part])
 
 
 def _template(template: Any) -> str | None:
