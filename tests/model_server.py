@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,14 +16,14 @@ NEEDED = ("llama_cpp.server.app", "uvicorn", "sse_starlette", "starlette_context
 
 
 @contextmanager
-def model_server(model: Path, alias: str = "small") -> Iterator[str]:
-    """Serve `model` on a free port of the loopback interface; its address."""
+def model_server(model: Path, alias: str = "small", more: Sequence[str] = ()) -> Iterator[str]:
+    """Serve `model` on a free port of the loopback interface; its address. `more`: options."""
     for package in NEEDED:
         pytest.importorskip(package, reason="the server of llama-cpp-python is not installed")
     port = free_port()
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "2048", "--n_threads", "1"]
-    command += ["--chat_format", "chatml", "--model_alias", alias]
+    command += ["--chat_format", "chatml", "--model_alias", alias, *more]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
     try:

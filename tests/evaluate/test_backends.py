@@ -16,46 +16,13 @@ pytest.importorskip("peft", reason="adapters are loaded through PEFT; install sp
 
 import torch
 from evaluate.conftest import TinyModel
+from evaluate.scored_questions import EN, SEVERAL, ZH, asked, flat, opened, scored
 
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.backends.backend import Backend
-from sparsedoctor.train.evaluate.backends.opening import ModelChoice, open_backend
 from sparsedoctor.train.evaluate.backends.transformers_model import TransformersBackend
 from sparsedoctor.train.evaluate.questions import Question
-from sparsedoctor.train.evaluate.scoring import Request, Settings, requests_for
-
-ZH = Question(
-    "zh", "头痛三天，体温 38.5，怎么办?", {"A": "休息", "B": "多喝水", "C": "咳嗽", "D": "发烧"},
-    "B", "s", "zh",
-)  # fmt: skip
-SEVERAL = Question(
-    "several", "咳嗽持续了多久?", {"A": "三天", "B": "两周", "C": "医生"}, "AC", "s", "zh",
-    multiple=True,
-)  # fmt: skip
-EN = Question(
-    "en", "Which drug lowers <|im_end|> fever?",
-    {"A": "ibuprofen", "B": "paracetamol tablets", "C": "asthma"}, "B", "t", "en",
-)  # fmt: skip
-
-
-def asked(*, settings: Settings, shots: int = 1) -> list[Request]:
-    requests = []
-    for question, wording in ((ZH, "exam-zh"), (SEVERAL, "exam-zh"), (EN, "exam-en")):
-        requests += requests_for(question, [question] * shots, wording, settings)
-    return requests
-
-
-def opened(model: Path | str, **more: Any) -> Backend:
-    return open_backend(ModelChoice(str(model), threads=1, **more))
-
-
-def scored(backend: Backend, requests: list[Request]) -> list[list[list[float]]]:
-    found = dict(backend.score(requests))
-    return [found[i] for i in range(len(requests))]
-
-
-def flat(scores: list[list[list[float]]]) -> list[float]:
-    return [token for request in scores for candidate in request for token in candidate]
+from sparsedoctor.train.evaluate.scoring import Settings, requests_for
 
 
 @pytest.fixture(scope="module")
@@ -220,9 +187,9 @@ def test_a_prompt_that_is_too_long_names_its_question(ours: Backend) -> None:
 class FakeServer:
     """Answers like an OpenAI-compatible server; keeps the prompts it is sent."""
 
-    def __init__(self, echoes: bool) -> None:
+    def __init__(self, echoes: bool, right: bool = True) -> None:
         self.prompts: list[str] = []
-        self.echoes = echoes
+        self.echoes, self.right = echoes, right
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -250,13 +217,16 @@ class FakeServer:
     def choice(self, body: dict[str, Any]) -> dict[str, Any]:
         prompt = body["prompt"]
         if body.get("echo") and self.echoes:
-            # One token a character; a character's log-probability is minus its code's last digit.
-            values = [None, *(-float(ord(sign) % 10) for sign in prompt[1:]), -0.5]
-            offsets = list(range(len(prompt) + 1))
+            # One token a character; a character's log-probability is minus its code modulo 11,
+            # or, in the wrong way, that of its neighbour.
+            codes = [-float(ord(sign) % 11) for sign in prompt + "!"]
+            values = [None, *(codes[1:] if self.right else codes[:-1])]
             return {
                 "text": prompt + "!",
-                "logprobs": {"text_offset": offsets, "token_logprobs": values},
+                "logprobs": {"tokens": list(prompt + "!"), "token_logprobs": values},
             }
+        if self.echoes and body["logprobs"] == 1:  # the written token, as the echo has it
+            return {"text": "B", "logprobs": {"top_logprobs": [{"B": -float(ord("B") % 11)}]}}
         self.prompts.append(prompt)
         listed = {" B": -0.3, "B": -2.0, "A": -1.5, "x": -4.0}
         return {"text": " B. ", "logprobs": {"top_logprobs": [listed]}}
@@ -279,7 +249,20 @@ def test_a_server_that_echoes_scores_any_continuation() -> None:
         backend = opened(fake.address)
         (request,) = requests_for(ZH, [], "exam-zh", Settings(candidates="text"))
         scores = scored(backend, [request])[0]
-        assert scores == [[-float(ord(sign) % 10) for sign in text] for text in ZH.options.values()]
+        assert scores == [[-float(ord(sign) % 11) for sign in text] for text in ZH.options.values()]
+    finally:
+        fake.close()
+
+
+def test_a_server_whose_echo_is_shifted_is_not_believed() -> None:
+    fake = FakeServer(echoes=True, right=False)
+    try:
+        backend = opened(fake.address)
+        (request,) = requests_for(ZH, [], "exam-zh", Settings())
+        assert scored(backend, [request])[0] == [[-1.5], [-0.3], [-5.0], [-5.0]]  # as listed
+        (texts,) = requests_for(ZH, [], "exam-zh", Settings(candidates="text"))
+        with pytest.raises(SparseDoctorError, match="--scoring generate"):
+            scored(backend, [texts])
     finally:
         fake.close()
 

@@ -139,8 +139,11 @@ def verdict_of_scores(
         return Verdict("", scores)
     tables = [_scores(question, tokens, settings) for _, tokens in answers]
     scores = tables[0] if len(tables) == 1 else _unrotated(question, answers, tables)
-    chosen = max(scores, key=lambda letters: scores[letters])
-    return Verdict(chosen, scores)
+    best = max(scores.values())
+    chosen = next(letters for letters, score in scores.items() if score == best)
+    # A server that lists none of the letters says nothing about them.
+    silent = len(scores) > 1 and min(scores.values()) == best
+    return Verdict("" if silent else chosen, scores)
 
 
 def _scores(

@@ -1,8 +1,8 @@
 """Models behind an OpenAI-compatible server: llama-server, vLLM, SGLang, Ollama and others.
 
 The prompt is sent as text to `/v1/completions`, so that the model reads the same bytes as every
-other backend. Log-probabilities of continuations come from `echo` where a server has it, else
-from the listing of the likeliest next tokens, which is enough for single letters.
+other backend. Log-probabilities of continuations come from `echo` where a server has it and has it
+right, else from the listing of the likeliest next tokens, which is enough for single letters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.backends.backend import ModelRecord, Prompting
 from sparsedoctor.train.evaluate.scoring import Request
 
-_LISTED = 20  # likeliest tokens asked for; servers give at most about that many
+_LISTED = (20, 5)  # likeliest tokens asked for: more than 20, and for some more than 5, is refused
+_SAME = 0.05  # nats; a server's own two ways of telling one log-probability
 _TIMEOUT = 600.0  # seconds
 
 
@@ -35,11 +36,13 @@ class ServerBackend(Prompting):
     def score(self, requests: Sequence[Request]) -> Iterator[tuple[int, list[list[float]]]]:
         for index, request in enumerate(requests):
             prompt = self.prompt(request.messages)
+            if self._echoes is None:
+                self._echoes = self._echo_is_right(prompt)
             scores = None
-            if self._echoes is not False:
-                scores = self._score_by_echo(prompt, request.continuations)
-                self._echoes = scores is not None
-            if scores is None:
+            if self._echoes:
+                found = [self._echo(prompt, text) for text in request.continuations]
+                scores = [one for one in found if one is not None]
+            if scores is None or len(scores) < len(request.continuations):
                 scores = self._score_by_listing(prompt, request)
             yield index, scores
 
@@ -60,19 +63,28 @@ class ServerBackend(Prompting):
     def close(self) -> None:
         pass
 
-    def _score_by_echo(self, prompt: str, continuations: Sequence[str]) -> list[list[float]] | None:
-        scores = []
-        for continuation in continuations:
-            body = {"prompt": prompt + continuation, "max_tokens": 1, "echo": True, "logprobs": 1}
-            try:
-                choice = self._complete(body | {"temperature": 0.0})
-            except _Refused:
-                return None
-            found = _echoed(choice.get("logprobs"), len(prompt), len(prompt + continuation))
-            if found is None:
-                return None
-            scores.append(found)
-        return scores
+    def _echo_is_right(self, prompt: str) -> bool:
+        """Whether echoed log-probabilities are those of the tokens they stand beside: some servers
+        tell each token that of its neighbour. Held against the token that the server writes."""
+        body = {"prompt": prompt, "max_tokens": 1, "temperature": 0.0, "logprobs": 1}
+        try:
+            choice = self._complete(body)
+        except _Refused:
+            return False
+        written, listed = str(choice.get("text", "")), _likeliest(choice.get("logprobs"))
+        echoed = self._echo(prompt, written) if written else None
+        if not echoed or written.strip() not in listed:
+            return False
+        return abs(sum(echoed) - listed[written.strip()]) < _SAME
+
+    def _echo(self, prompt: str, continuation: str) -> list[float] | None:
+        """Log-probabilities of the continuation's tokens, or None where they are not told."""
+        body = {"prompt": prompt + continuation, "max_tokens": 1, "echo": True, "logprobs": 1}
+        try:
+            choice = self._complete(body | {"temperature": 0.0})
+        except _Refused:
+            return None
+        return _echoed(choice.get("logprobs"), continuation)
 
     def _score_by_listing(self, prompt: str, request: Request) -> list[list[float]]:
         wanted = [text.strip() for text in request.continuations]
@@ -81,15 +93,27 @@ class ServerBackend(Prompting):
                 f"{self._address} does not score given texts, only next tokens, which is not "
                 f"enough for {request.question.id}; use --scoring generate"
             )
-        body = {"prompt": prompt, "max_tokens": 1, "temperature": 0.0, "logprobs": _LISTED}
-        listed = _likeliest(self._complete(body).get("logprobs"))
-        if not listed:
-            raise SparseDoctorError(
-                f"{self._address} gives no log-probabilities; use --scoring generate"
-            )
+        listed = self._listing(prompt)
+        self.record.details["scores"] = "of the likeliest next tokens, as the server lists them"
         # A letter that is not listed is less likely than all that are.
         floor = min(listed.values()) - 1.0
         return [[listed.get(letter, floor)] for letter in wanted]
+
+    def _listing(self, prompt: str) -> dict[str, float]:
+        """Log-probabilities of the likeliest next tokens. Raises SparseDoctorError."""
+        reason = ""
+        for count in _LISTED:
+            body = {"prompt": prompt, "max_tokens": 1, "temperature": 0.0, "logprobs": count}
+            try:
+                listed = _likeliest(self._complete(body).get("logprobs"))
+            except _Refused as refused:
+                reason = f" ({refused})"
+                continue
+            if listed:
+                return listed
+        raise SparseDoctorError(
+            f"{self._address} gives no log-probabilities{reason}; use --scoring generate"
+        )
 
     def _complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
         answer = request_json(
@@ -143,19 +167,26 @@ def request_json(url: str, body: Mapping[str, Any] | None, key: str) -> dict[str
     return answer
 
 
-def _echoed(logprobs: Any, begin: int, end: int) -> list[float] | None:
-    """Log-probabilities of the echoed tokens whose text lies in [begin, end) of the prompt."""
-    if not isinstance(logprobs, dict) or not logprobs.get("text_offset"):
+def _echoed(logprobs: Any, continuation: str) -> list[float] | None:
+    """Log-probabilities of the tokens that make up `continuation`, at the end of what was echoed
+    or before the one token written after it.
+
+    Found from the end: what the prompt's tokens are called (control tokens, a beginning that the
+    server adds) differs between servers.
+    """
+    if not isinstance(logprobs, dict):
         return None
-    offsets, values = logprobs["text_offset"], logprobs.get("token_logprobs") or []
-    if offsets[0] != 0 or len(values) < len(offsets):
-        return None  # only what was written, not the prompt
-    found = [
-        value
-        for offset, value in zip(offsets, values, strict=False)
-        if begin <= offset < end and value is not None
-    ]
-    return found or None
+    tokens, values = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
+    if not tokens or len(tokens) != len(values):
+        return None
+    for end in (len(tokens) - 1, len(tokens)):
+        begin, text = end, ""
+        while begin > 0 and len(text) < len(continuation):
+            begin -= 1
+            text = str(tokens[begin]) + text
+        if begin > 0 and text == continuation and None not in values[begin:end]:
+            return [float(value) for value in values[begin:end]]
+    return None
 
 
 def _likeliest(logprobs: Any) -> dict[str, float]:
