@@ -156,26 +156,45 @@ def test_each_dense_expert_is_a_whole_model(export: Export, base: Path, adapter:
     source.close()
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
-def test_llama_cpp_runs_a_dense_expert(tmp_path: Path, export: Export, family: Any) -> None:
-    from sparsedoctor.core.engine.child import ChildEngine
-
-    base = make_tiny_model(tmp_path / family, family)
-    adapter = make_adapter(tmp_path / "trained", base, family=family)
-    folder = export("--layout", "experts", base=base, adapter=adapter, name="experts")
-    engine = ChildEngine(folder / "expert-1.gguf", EngineSettings(context=128, threads=1))
-    try:
-        assert engine.load().experts == 0
-        tokens = engine.tokenize(PROMPTS[0])
-        assert np.isfinite(engine.evaluate(tokens).logits).all()
-    finally:
-        engine.close()
-
-
 def test_the_adapter_layout_is_the_adapter(export: Export, adapter: Path) -> None:
     folder = export("--layout", "adapter", name="again")
     for name in ("adapter_config.json", "adapter_model.safetensors", "sparsedoctor.json"):
         assert (folder / name).read_bytes() == (adapter / name).read_bytes()
+
+
+def test_training_goes_on_with_the_adapter_layout(
+    tmp_path: Path, export: Export, base: Path
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs sparsedoctor[train]")
+    pytest.importorskip("peft", reason="needs sparsedoctor[train]")
+    from sparsedoctor.core.moe.adapter import load_adapter, save_adapter
+    from sparsedoctor.core.moe.adapter_description import AdapterDescription
+    from sparsedoctor.core.moe.base import load_base
+
+    folder = export("--layout", "adapter", name="again")
+    loaded = load_base(str(base), torch.float32)
+    model = load_adapter(loaded, folder, trainable=True)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert any("lora_router" in name for name in trained)
+    assert all("lora_" in name for name in trained)
+    optimizer = torch.optim.AdamW(trained.values(), lr=1e-3)
+    tokens = torch.tensor([loaded.tokenizer(PROMPTS[3])["input_ids"]])
+    losses = []
+    for _ in range(8):
+        loss = model(input_ids=tokens, labels=tokens).loss
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < losses[0] - 0.1
+    save_adapter(model, tmp_path / "further", AdapterDescription.read(folder))
+    before, after = (
+        load_file(export("--type", "f32", "--layout", "hf", adapter=a, name=a.name + "-hf")
+                  / "model.safetensors")
+        for a in (folder, tmp_path / "further")
+    )  # fmt: skip
+    name = "model.layers.0.block_sparse_moe.experts.1.w2.weight"
+    assert 0 < np.abs(after[name] - before[name]).max() < 0.1
 
 
 @pytest.mark.parametrize("layout", ["experts", "hf", "adapter"])
