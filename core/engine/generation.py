@@ -112,7 +112,7 @@ def read_prompt(model: LlamaModel, tokens: Sequence[int]) -> None:
     prompt was in memory already, and the same seed gives the same answer. Raises Cancelled."""
     batch = model.settings.batch
     for at in range(0, len(tokens) - 1, batch):
-        model.read(tokens[at : min(at + batch, len(tokens) - 1)])
+        model.read(tokens[at : min(at + batch, len(tokens) - 1)], more=True)
     model.read(tokens[-1:])
 
 

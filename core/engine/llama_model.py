@@ -122,22 +122,25 @@ class LlamaModel:
         self._tokens.clear()
         return not position
 
-    def read(self, tokens: Sequence[int], *, logits: bool = False) -> NDArray[np.float32] | None:
+    def read(
+        self, tokens: Sequence[int], *, logits: bool = False, more: bool = False
+    ) -> NDArray[np.float32] | None:
         """Take `tokens` into memory, at most one batch of them; logits `[tokens, vocabulary]`.
 
+        `more` tells that others follow before anything is sampled: then no output is computed.
         Raises Cancelled; EngineError when llama.cpp fails. Memory is then as it was before.
         """
         if self._flag.is_set():  # a GPU does not look at the flag while it computes
             raise Cancelled
         every = logits or self.traced  # llama.cpp skips the last layer of tokens without output
-        code = self._decode(tokens, every)
+        code = self._decode(tokens, every, more)
         if code == 0 and self._trace and not self._trace.complete():
             self._trace.forget()
             self.rewind(len(self._tokens))
-            code = self._decode(tokens, every)
+            code = self._decode(tokens, every, more)
             if code == 0 and not self._trace.complete():
                 self._stop_tracing("llama.cpp computes the routing in an unknown way")
-                return self.read(tokens, logits=logits)
+                return self.read(tokens, logits=logits, more=more)
         if code != 0:
             self.rewind(len(self._tokens))
             if code == 2:
@@ -211,9 +214,9 @@ class LlamaModel:
         self._open_context(trace=False)
         self._tokens = []
         for at in range(0, len(tokens), batch):
-            self.read(tokens[at : at + batch])
+            self.read(tokens[at : at + batch], more=True)
 
-    def _decode(self, tokens: Sequence[int], every: bool) -> int:
+    def _decode(self, tokens: Sequence[int], every: bool, more: bool) -> int:
         count = len(tokens)
         array = (llama.llama_token * count)(*tokens)
         batch = llama.llama_batch_get_one(array, count)
@@ -221,7 +224,7 @@ class LlamaModel:
         if flags is not None:
             batch.logits = ctypes.cast(flags, ctypes.POINTER(ctypes.c_int8))
         if self._trace:
-            self._trace.begin(count)
+            self._trace.begin(count, ends_early=more)
         return int(llama.llama_decode(self._context, batch))
 
     def _logits(self, count: int) -> NDArray[np.float32]:

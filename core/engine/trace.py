@@ -54,6 +54,10 @@ class RoutingTrace:
     `begin(tokens)`, decode, `complete()`; then `experts` and `weights` `[tokens, layers, used]`
     hold what was chosen, -1 and 0 in layers without experts. The object must outlive the context
     that has its `callback`.
+
+    With `ends_early` the decode ends at the last layer's choice: the keys and values of all layers
+    are written by then, and neither that layer's experts nor the output layer, the largest
+    product of all, are computed for tokens whose logits nobody wants.
     """
 
     def __init__(self, layers: int, expert_layers: int, used: int) -> None:
@@ -65,6 +69,7 @@ class RoutingTrace:
         self._known = [False]  # whether `_wanted` holds for the graph; a list, to be shared
         self._tokens = 0
         self._seen = 0
+        self._ends_early = False
         self.experts: NDArray[np.int32] = np.empty((0, layers, used), dtype=np.int32)
         self.weights: NDArray[np.float32] = np.empty((0, layers, used), dtype=np.float32)
         self._function = _NodeCallback(self._asked())
@@ -74,15 +79,16 @@ class RoutingTrace:
         except AttributeError as error:
             raise TraceUnavailable(str(error)) from error
 
-    def begin(self, tokens: int) -> None:
-        """The next decode is of `tokens` tokens, each of them an output."""
+    def begin(self, tokens: int, *, ends_early: bool = False) -> None:
+        """The next decode is of `tokens` tokens, each of them an output; it gives no logits when
+        it `ends_early`."""
         if tokens != self._tokens or tokens != 1:
             self.forget()
             self.experts = np.empty((tokens, self._layers, self._used), dtype=np.int32)
             self.weights = np.empty((tokens, self._layers, self._used), dtype=np.float32)
         self.experts.fill(-1)
         self.weights.fill(0)
-        self._tokens, self._seen = tokens, 0
+        self._tokens, self._seen, self._ends_early = tokens, 0, ends_early
 
     def complete(self) -> bool:
         """Whether every layer of the last decode was seen; if so its graph is known by now."""
@@ -106,7 +112,7 @@ class RoutingTrace:
             # No exception can pass through llama.cpp: what is not understood stays unseen, and
             # `complete` tells.
             with contextlib.suppress(Exception):
-                read(node, wanted[node])
+                return read(node, wanted[node])
             return True
 
         return on_node
@@ -132,13 +138,14 @@ class RoutingTrace:
             return False
         return False
 
-    def _read(self, node: int, known: _Layer) -> None:
+    def _read(self, node: int, known: _Layer) -> bool:
+        """Whether llama.cpp shall compute what follows."""
         offset = self._name_offset or 0
         if (
             ctypes.string_at(node + offset) != known.weights_name
             or ctypes.string_at(known.topk + offset) != known.topk_name
         ):
-            return
+            return True
         if not self._known[0]:
             experts = self._rows(known.topk, np.dtype(np.int32))
             weights = self._rows(node, np.dtype(np.float32))
@@ -149,6 +156,7 @@ class RoutingTrace:
             self._ggml.read(known.topk, known.experts_at, 0, size)
             self._ggml.read(node, known.weights_at, 0, size)
         self._seen += 1
+        return not self._ends_early or known.layer < self._layers - 1
 
     def _rows(self, node: int, kind: np.dtype[Any]) -> NDArray[Any]:
         """A node of `[tokens][used]` 4-byte values; rows may lie apart (top-k is a view).

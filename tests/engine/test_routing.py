@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from engine.small_gguf import LAYERS, SmallModel
 
+from sparsedoctor.core.engine.cancelling import CancelFlag
 from sparsedoctor.core.engine.child import ChildEngine
+from sparsedoctor.core.engine.llama_model import LlamaModel, LoadSettings
+from sparsedoctor.core.engine.native_log import NativeLog
 from sparsedoctor.core.engine.protocol import (
     EngineSettings,
     Finished,
@@ -44,6 +47,23 @@ def test_evaluating_in_small_batches_gives_the_same_choices(moe: SmallModel) -> 
     large.close()
     assert first.experts is not None
     assert np.array_equal(first.experts, second.experts)
+
+
+def test_reading_without_outputs_leaves_the_same_memory_and_routing(moe: SmallModel) -> None:
+    """A prompt's batches end at the last layer's choice; what follows them must not notice."""
+    found = []
+    for more in (False, True):
+        settings = LoadSettings(str(moe.path), 256, 64, 1, 0, LAYERS, LAYERS, 2, trace=True)
+        model = LlamaModel(settings, CancelFlag(), NativeLog())
+        tokens = list(range(300, 400))
+        model.read(tokens[:60], more=more)
+        model.read(tokens[60:99], more=more)
+        last = model.evaluate(tokens[99:])
+        routing = model.routing(0, 100)
+        found.append((last.logits, routing[0].copy(), routing[1].copy()))
+        model.close()
+    for whole, short in zip(*found, strict=True):
+        assert np.array_equal(whole, short)
 
 
 @pytest.mark.parametrize("turns", [1, 2])
