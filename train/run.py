@@ -157,7 +157,12 @@ def prepare(settings: Settings, output: Path) -> Loaded:
         for layer in layers:
             layer.router.requires_grad_(False)
     supervisor = RoutingSupervisor(
-        layers, settings.supervision, processes=process_count(), total=total, gather=gather
+        layers,
+        settings.supervision,
+        processes=process_count(),
+        rank=process_rank(),
+        total=total,
+        gather=gather,
     )
     _make_room(output, model, run)
     pad = base.tokenizer.pad_token_id or 0

@@ -8,19 +8,21 @@ queues once, and measures the held-out loss per token.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from transformers import Trainer, TrainerCallback
 
 from sparsedoctor.core.moe.health import LayerHealth, layer_health
 from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms
 from sparsedoctor.train.checkpoints import mark_complete
-from sparsedoctor.train.data.encode import IGNORED
+from sparsedoctor.train.data.batches import filled_tokens
+from sparsedoctor.train.data.encode import IGNORED, Encoded
+from sparsedoctor.train.processes import total
 
 LOGGED = ("contrast", "route", "balance", "z", "agreement")
 
@@ -38,9 +40,8 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         self.router_rate = router_rate
         self.health_every = health_every
         self.health: list[LayerHealth] | None = None
-        self._sums: dict[str, Tensor] = {}
-        self._micro_steps = 0
-        self._tokens: Tensor | int = 0
+        self._sums: dict[str, Tensor] = {}  # since the last line of the log
+        self._summed_from = 0  # the step after which they begin
         super().__init__(**given)
         self.add_callback(_Commit(supervisor))
 
@@ -51,8 +52,8 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The language-model loss of the answers plus the weighted terms, both scaled for
-        accumulation."""
+        """The language-model loss of the answers plus the weighted terms, each micro-step
+        weighing as much as it has answer tokens."""
         inputs = dict(inputs)
         topics = inputs.pop("topic_ids", None)
         if not model.training:
@@ -65,8 +66,12 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         terms = self.supervisor.terms(counted, topics)
         if due:
             self.health = self._with_accuracy(health)
-        self._note(loss, terms, inputs)
-        loss = loss + terms.total / self.current_gradient_accumulation_steps
+        if num_items_in_batch is None:
+            part = 1 / self.current_gradient_accumulation_steps
+        else:  # of all micro-steps and processes
+            part = terms.tokens / num_items_in_batch
+        self._note(loss, terms, part, inputs)
+        loss = loss + terms.total * part
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -100,16 +105,16 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         training = model.training
         model.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
-        for batch in self.get_eval_dataloader(eval_dataset):
+        for batch in self._own_part(self.eval_dataset if eval_dataset is None else eval_dataset):
             inputs = self._prepare_inputs(batch)
             inputs.pop("topic_ids", None)
             number = (inputs["labels"][:, 1:] != IGNORED).sum()
             with torch.no_grad(), self.compute_loss_context_manager():
                 mean = model(**inputs).loss
-            sums += torch.stack((mean.double() * number, number.double()))
+            if number:
+                sums += torch.stack((mean.double() * number, number.double()))
         model.train(training)
-        if self.args.world_size > 1:
-            dist.all_reduce(sums)
+        sums = total(sums)
         loss = float(sums[0] / sums[1].clamp(min=1))
         metrics = {f"{metric_key_prefix}_loss": loss, "perplexity": math.exp(min(loss, 50.0))}
         self.log(metrics)
@@ -120,29 +125,44 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the terms since the last line, and the tokens they took, to the loss's line."""
-        if "loss" in logs and self._micro_steps:
-            steps = self._micro_steps
-            logs |= {name: float(value) / steps for name, value in self._sums.items()}
-            logs["tokens"] = int(self._tokens) * self.args.world_size
-            self._sums, self._micro_steps, self._tokens = {}, 0, 0
+        if "loss" in logs and self._sums:
+            steps = max(self.state.global_step - self._summed_from, 1)
+            sums = total(torch.stack([value.double() for value in self._sums.values()]))
+            found = dict(zip(self._sums, sums.tolist(), strict=True))
+            logs["tokens"] = found.pop("tokens")
+            logs |= {n: value / steps / self.args.world_size for n, value in found.items()}
+            self._sums = {}
         super().log(logs, start_time)
 
-    def _note(self, loss: Tensor, terms: Terms, inputs: dict[str, Any]) -> None:
-        for name in LOGGED:
-            value = getattr(terms, name).detach()
-            self._sums[name] = self._sums.get(name, 0) + value
-        lm = loss.detach() * self.current_gradient_accumulation_steps
-        self._sums["lm_loss"] = self._sums.get("lm_loss", 0) + lm
-        mask = inputs.get("attention_mask")
-        self._tokens = self._tokens + (
-            inputs["input_ids"].numel() if mask is None else mask.sum().detach()
-        )
-        self._micro_steps += 1
+    def _note(
+        self, loss: Tensor, terms: Terms, part: Tensor | float, inputs: dict[str, Any]
+    ) -> None:
+        if not self._sums:
+            self._summed_from = self.state.global_step
+        found = {name: getattr(terms, name).detach() * part for name in LOGGED}
+        found |= {"lm_loss": loss.detach(), "tokens": filled_tokens(inputs)}
+        for name, value in found.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def _own_part(self, examples: Sequence[Encoded]) -> Iterator[dict[str, Any]]:
+        """Batches of this process's part of `examples`.
+
+        As many for every process, because sharded weights are gathered by all at once: a
+        process with fewer examples repeats one of them with nothing counted.
+        """
+        world, batch = self.args.world_size, self.args.per_device_eval_batch_size
+        own = list(examples[self.args.process_index :: world])
+        if len(own) < math.ceil(len(examples) / world):
+            first = examples[0]
+            own.append(replace(first, labels=[IGNORED] * len(first.labels)))
+        for begin in range(0, len(own), batch):
+            yield self.data_collator(own[begin : begin + batch])
 
     def _with_accuracy(self, health: list[LayerHealth]) -> list[LayerHealth]:
-        agreed = [round(float(value), 4) for value in self.supervisor.agreement]
-        if not agreed:
+        if not self.supervisor.agreement:
             return health
+        mean = total(torch.stack(self.supervisor.agreement)) / self.supervisor.processes
+        agreed = [round(value, 4) for value in mean.tolist()]
         return [
             replace(layer, contrast_accuracy=part)
             for layer, part in zip(health, agreed, strict=True)

@@ -100,17 +100,26 @@ def route_loss(lanes: Tensor, logits: Tensor) -> Tensor:
     return (target * (target.clamp_min(_TINY).log() - logits.log_softmax(dim=-1))).sum(dim=-1)
 
 
-def spread(counted: Tensor, most: int) -> Tensor:
-    """Positions of at most `most` counted tokens, evenly spread, in order. `[min(most, tokens)]`
+class Chosen(NamedTuple):
+    """Tokens that become queries."""
 
-    `counted [tokens]` bool. Where fewer count, the positions behind them are of uncounted
-    tokens. The shape is known beforehand and nothing is drawn at random, so neither padding nor
-    a resumed run changes the choice.
+    places: Tensor  # [M] where they stand among the tokens
+    taken: Tensor  # [M] bool; False: no query, only there to keep the shape
+
+
+def spread(
+    counted: Tensor, most: int, *, before: Tensor | int = 0, number: Tensor | None = None
+) -> Chosen:
+    """At most `most` counted tokens, evenly spread, in order; M is min(most, tokens).
+
+    `counted [tokens]` bool. Where the tokens are a part of more (several processes), `before`
+    of the counted ones stand in front of this part and there are `number` in all; together the
+    parts take what one call would. The shape is known beforehand and nothing is drawn at random,
+    so neither padding nor a resumed run changes the choice.
     """
-    number = counted.sum()
-    before = counted.cumsum(dim=0) - 1  # place among the counted ones
-    wanted = number.clamp(max=most)
-    n = number.clamp(min=1)
-    taken = counted & (((before + 1) * wanted) // n > (before * wanted) // n)
-    order = torch.argsort((~taken).to(torch.uint8), stable=True)
-    return order[:most]
+    number = counted.sum() if number is None else number
+    place = counted.cumsum(dim=0) - 1 + before  # among all counted ones
+    wanted, n = number.clamp(max=most), number.clamp(min=1)
+    taken = counted & (((place + 1) * wanted) // n > (place * wanted) // n)
+    order = torch.argsort((~taken).to(torch.uint8), stable=True)[:most]
+    return Chosen(order, taken[order])

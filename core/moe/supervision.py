@@ -65,11 +65,14 @@ class Terms(NamedTuple):
     balance: Tensor
     z: Tensor
     agreement: Tensor  # part of queries whose nearest key is of their own expert
+    tokens: Tensor  # counted tokens of all processes, over which the terms are means
 
 
 class _Pending(NamedTuple):
-    keys: Tensor  # [M, D]
-    experts: Tensor  # [M]
+    """The keys of one micro-step, of all layers."""
+
+    keys: Tensor  # [M, layers, D]
+    experts: Tensor  # [M, layers]
     labels: Tensor  # [M], below NO_LABEL for a token that does not count
 
 
@@ -80,7 +83,9 @@ class RoutingSupervisor:
     """Supervises the routing of all layers of a model in training.
 
     `total` adds a tensor up over processes and `gather` concatenates one over them in rank
-    order; `processes` is their number. With the defaults there is one process.
+    order; `processes` is their number and `rank` this one's place. With the defaults there is one
+    process. The terms of one process are its part times `processes`, so that the mean over
+    processes, which is what is trained on, is the term of one process with all rows.
     """
 
     def __init__(
@@ -89,15 +94,17 @@ class RoutingSupervisor:
         settings: SupervisionSettings,
         *,
         processes: int = 1,
+        rank: int = 0,
         total: Callable[[Tensor], Tensor] = lambda tensor: tensor,
         gather: Callable[[Tensor], Tensor] = lambda tensor: tensor,
     ) -> None:
         self.layers = list(layers)
         self.settings = settings
-        self._processes = processes
-        self._total = total
+        self.processes = processes
+        self.total = total
+        self._rank = rank
         self._gather = gather
-        self._pending: list[list[_Pending]] = [[] for _ in self.layers]
+        self._pending: list[_Pending] = []  # of every micro-step since the last commit
         self.agreement: list[Tensor] = []  # of each layer in the last pass; empty: no contrast
 
     @contextmanager
@@ -129,61 +136,76 @@ class RoutingSupervisor:
         labels = labels.flatten()
         experts = records[0].routing.logits.shape[-1]
         loads = torch.stack([expert_load(r.routing.experts, counted, experts) for r in records])
-        totals = self._total(loads)  # [layers, E]
-        number = totals[0].sum() / records[0].routing.experts.shape[-1]  # tokens, all processes
-        share = counted.float() * (self._processes / number.clamp_min(1.0))
+        loads = self.total(loads)  # [layers, E]
+        counts = self._by_process(counted.sum())  # [processes]
+        number = counts.sum()
+        share = counted.float() * (self.processes / number.clamp(min=1))
 
         balance = [
             balance_loss(load / load.sum().clamp_min(1.0), record.routing.probabilities, share)
-            for load, record in zip(totals, records, strict=True)
+            for load, record in zip(loads, records, strict=True)
         ]
         z = [router_z_loss(record.routing.logits, share) for record in records]
         zero = share.new_zeros(())
         contrast, route, agreement = [zero], [zero], [zero]
         if settings.contrastive:
-            chosen = spread(counted, settings.queries)
-            queried = counted[chosen].float()  # [M]
-            queried_share = queried * (self._processes / self._total(queried.sum()).clamp_min(1.0))
-            names = labels[chosen].masked_fill(~counted[chosen], _UNCOUNTED)
-            for number_of_layer, (layer, record) in enumerate(
-                zip(self.layers, records, strict=True)
-            ):
-                c, r, a, pending = self._compare(layer, record, chosen, names, queried_share)
-                contrast.append(c)
-                route.append(r)
-                agreement.append(a)
-                self._pending[number_of_layer].append(pending)
-        self.agreement = [value.detach() for value in agreement[1:]]
+            contrast, route, agreement = self._contrastive(records, counted, labels, counts)
+        self.agreement = [value.detach() for value in agreement if settings.contrastive]
         for layer in self.layers:
             layer.record = None  # the graph alone keeps what backward needs
         layers = len(records)
-        means = [
-            torch.stack(terms).sum() / layers for terms in (contrast, route, balance, z, agreement)
-        ]
-        weights = (
-            settings.contrast_weight,
-            settings.route_weight,
-            settings.balance_weight,
-            settings.z_weight,
-        )
-        total = sum((w * mean for w, mean in zip(weights, means, strict=False) if w), zero)
-        return Terms(total, *means)
+        means = {
+            "contrast": torch.stack(contrast).sum() / layers,
+            "route": torch.stack(route).sum() / layers,
+            "balance": torch.stack(balance).sum() / layers,
+            "z": torch.stack(z).sum() / layers,
+        }
+        weights = {name: getattr(settings, f"{name}_weight") for name in means}
+        total = sum((weights[name] * mean for name, mean in means.items() if weights[name]), zero)
+        return Terms(total, **means, agreement=torch.stack(agreement).sum() / layers, tokens=number)
 
     def commit(self) -> None:
         """Let the keys of this optimiser step enter the queues. Call it once per step."""
-        for layer, pending in zip(self.layers, self._pending, strict=True):
-            if pending and layer.queue is not None:
-                keys, experts, labels = (
-                    self._gather(torch.cat(parts)) for parts in zip(*pending, strict=True)
-                )
-                counted = labels > _UNCOUNTED
-                layer.queue.enqueue(keys[counted], experts[counted], labels[counted])
-            pending.clear()
+        if self._pending and self.layers[0].queue is not None:
+            # Micro-step by micro-step and within it by rank: the order of one process.
+            steps = [_Pending(*map(self._gather, pending)) for pending in self._pending]
+            keys, experts, labels = (torch.cat(parts) for parts in zip(*steps, strict=True))
+            counted = labels > _UNCOUNTED
+            keys, experts, labels = keys[counted], experts[counted], labels[counted]
+            for number, layer in enumerate(self.layers):
+                assert layer.queue is not None, "all layers have a queue or none has"
+                layer.queue.enqueue(keys[:, number], experts[:, number], labels)
+        self._pending.clear()
 
     def discard(self) -> None:
         """Forget the keys of a step that is not taken."""
-        for pending in self._pending:
-            pending.clear()
+        self._pending.clear()
+
+    def _contrastive(
+        self, records: list[RoutingRecord], counted: Tensor, labels: Tensor, counts: Tensor
+    ) -> list[list[Tensor]]:
+        """Contrast, route and agreement of every layer; the new keys become pending.
+
+        `counts [processes]` are the counted tokens of each process.
+        """
+        number, most = counts.sum(), self.settings.queries
+        before = counts[: self._rank].sum()
+        chosen, taken = spread(counted, most, before=before, number=number)
+        share = taken.float() * (self.processes / number.clamp(min=1, max=most))  # [M]
+        names = labels[chosen].masked_fill(~taken, _UNCOUNTED)
+        found = [
+            self._compare(layer, record, chosen, names, share)
+            for layer, record in zip(self.layers, records, strict=True)
+        ]
+        *terms, keys, lanes = zip(*found, strict=True)
+        self._pending.append(_Pending(torch.stack(keys, 1), torch.stack(lanes, 1), names))
+        return [list(parts) for parts in terms]
+
+    def _by_process(self, number: Tensor) -> Tensor:
+        """This process's `number` beside those of the others. `[processes]`"""
+        numbers = number.new_zeros(self.processes)
+        numbers[self._rank] = number
+        return self.total(numbers)
 
     def _compare(
         self,
@@ -192,15 +214,14 @@ class RoutingSupervisor:
         chosen: Tensor,
         labels: Tensor,
         share: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, _Pending]:
-        """Contrast, route and agreement of one layer, and its new keys."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Contrast, route and agreement of one layer, its new keys `[M, D]` and their experts."""
         assert layer.projection is not None, "a contrastive layer has a projection"
         experts = record.routing.experts[chosen, 0]  # [M] the most probable one
         low = record.low[chosen]  # [M, 2, E, r]
         own = low.take_along_dim(experts[:, None, None, None], dim=2).flatten(1)  # [M, 2r]
         queries = F.normalize(F.linear(own.float(), layer.projection.float()), dim=-1)  # [M, D]
         keys = queries.detach()
-        pending = _Pending(keys, experts, labels)
         exclude, active = None, share.new_ones(())
         if layer.queue is None:
             counted = labels > _UNCOUNTED
@@ -222,5 +243,5 @@ class RoutingSupervisor:
         )
         contrast = active * (share * found.positives) @ found.contrast
         route = active * share @ route_loss(found.lanes, logits)
-        agreement = share @ (found.nearest == experts).float() / self._processes
-        return contrast, route, agreement, pending
+        agreement = share @ (found.nearest == experts).float()
+        return contrast, route, agreement, keys.to(torch.bfloat16), experts

@@ -110,9 +110,10 @@ def test_route_is_zero_where_router_and_memory_agree() -> None:
 @pytest.mark.parametrize("most", [1, 4, 7, 50])
 def test_spread_takes_counted_tokens_evenly_and_in_order(most: int) -> None:
     counted = torch.tensor([0, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1, 0, 1]).bool()
-    places = spread(counted, most)
+    places, chosen = spread(counted, most)
     number = min(most, int(counted.sum()))
     assert len(places) == min(most, len(counted))
+    assert chosen.tolist() == [True] * number + [False] * (len(places) - number)
     taken = places[:number].tolist()
     assert all(counted[taken])
     assert taken == sorted(set(taken))
@@ -124,4 +125,19 @@ def test_spread_takes_counted_tokens_evenly_and_in_order(most: int) -> None:
 def test_padding_does_not_change_the_choice() -> None:
     counted = torch.rand(40, generator=torch.Generator().manual_seed(0)) > 0.3
     padded = torch.cat((counted, torch.zeros(25, dtype=torch.bool)))
-    assert torch.equal(spread(counted, 12)[:12], spread(padded, 12)[:12])
+    assert torch.equal(spread(counted, 12).places, spread(padded, 12).places)
+
+
+@pytest.mark.parametrize("most", [1, 5, 12, 60])
+def test_parts_of_a_batch_choose_what_the_whole_chooses(most: int) -> None:
+    """As several processes do, each with its rows; the second part has no counted token."""
+    counted = torch.rand(50, generator=torch.Generator().manual_seed(1)) > 0.4
+    counted[20:26] = False
+    parts = counted.split([20, 6, 24])
+    taken, before = [], 0
+    for number, part in enumerate(parts):
+        places, chosen = spread(part, most, before=before, number=counted.sum())
+        taken += [place + (0, 20, 26)[number] for place in places[chosen].tolist()]
+        before += int(part.sum())
+    whole = spread(counted, most)
+    assert taken == whole.places[whole.taken].tolist()

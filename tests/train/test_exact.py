@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,19 +127,22 @@ def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_accumulated_micro_steps_are_one_step(tmp_path: Path) -> None:
-    """4 rows at once and 2 times 2 rows: the same gradient, and the same keys enter the queue in
-    the same order. (The balance term is of each micro-step; it is off here.)"""
+    """4 rows at once and 2 times 2 rows, of different numbers of answer tokens: the same
+    gradient of text, contrast, route and z, and the same keys enter the queue in the same order.
+    (The balance term is of each micro-step; it is off here.)"""
     supervision = {
         "balance_weight": 0.0,
-        "contrast_weight": 0.0,
-        "route_weight": 1e-9,
+        "contrast_weight": 0.1,
+        "route_weight": 0.1,
+        "z_weight": 0.1,
         "queries": 512,
-        "queue_length": 400,
+        "queue_length": 8,
+        "warmup_steps": 0,
     }
-    gradients, queues = [], []
+    gradients, queues, lines = [], [], []
     for batch, accumulate in ((4, 1), (2, 2)):
         settings = tiny_settings(
-            tmp_path, supervision=supervision, steps=1, batch=batch, accumulate=accumulate
+            tmp_path, supervision=supervision, steps=2, batch=batch, accumulate=accumulate
         )
         transformers.set_seed(settings.run.seed)
         loaded = prepare(settings, tmp_path / f"run{batch}")
@@ -147,11 +151,43 @@ def test_accumulated_micro_steps_are_one_step(tmp_path: Path) -> None:
         loaded.trainer.train()
         gradients.append(kept.gradients)
         queues.append(_queues(loaded))
+        log = (tmp_path / f"run{batch}" / "log.jsonl").read_text().splitlines()
+        lines.append(json.loads(log[-1]))
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-6, msg=name)
     for a, b in zip(*queues, strict=True):
         torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-2)  # keys are bfloat16
-    assert any(buffer.any() for buffer in queues[0])
+    assert lines[0]["contrast"] > 0
+    for name in ("loss", "lm_loss", "contrast", "route", "z", "agreement"):
+        assert lines[1][name] == pytest.approx(lines[0][name], rel=1e-4), name
+
+
+def test_balance_is_of_each_micro_step_and_keys_enter_once_a_step(tmp_path: Path) -> None:
+    """A micro-step weighs as much as it has answer tokens."""
+    settings = tiny_settings(
+        tmp_path, supervision={"balance_weight": 1.0, "queue_length": 99}, steps=1, accumulate=3
+    )
+    transformers.set_seed(settings.run.seed)
+    loaded = prepare(settings, tmp_path / "run")
+    seen = []
+    of_pass = loaded.supervisor.terms
+
+    def spy(*given: Any) -> Any:
+        terms = of_pass(*given)
+        seen.append((float(terms.balance.detach()), int(terms.tokens)))
+        return terms
+
+    loaded.supervisor.terms = spy  # type: ignore[method-assign]
+    loaded.trainer.train()
+    assert len({tokens for _, tokens in seen}) == len(seen) == 3  # no two micro-steps alike
+    everything = sum(tokens for _, tokens in seen)
+    mean = sum(balance * tokens for balance, tokens in seen) / everything
+    line = json.loads((tmp_path / "run" / "log.jsonl").read_text())
+    assert line["balance"] == pytest.approx(mean, abs=2e-6)
+    assert line["loss"] == pytest.approx(line["lm_loss"] + mean, rel=1e-3)
+    for layer in loaded.supervisor.layers:
+        assert layer.queue is not None
+        assert int(layer.queue.count.sum()) == sum(min(tokens, 16) for _, tokens in seen)
 
 
 class _KeepGradients(transformers.TrainerCallback):

@@ -13,7 +13,7 @@ flash attention. It does so only without a key-value cache, so every batch says
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,16 @@ def collate(rows: Sequence[Encoded | Packed], pad_id: int) -> dict[str, Any]:
     }
     batch["position_ids" if packed else "attention_mask"] = position_ids if packed else filled
     return batch
+
+
+def filled_tokens(batch: Mapping[str, Any]) -> Tensor:
+    """How many tokens of a batch are not padding (scalar)."""
+    mask: Tensor | None = batch.get("attention_mask")
+    if mask is not None:
+        return mask.sum()
+    # An example of a packed row has one position 1 and n - 1 above 0; padding has neither.
+    positions: Tensor = batch["position_ids"]
+    return (positions > 0).sum() + (positions == 1).sum()
 
 
 def topic_id(topic: str | None) -> int:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import make_tiny_model
 
-from sparsedoctor.train.data.batches import NO_TOPIC, collate, pack, topic_id
+from sparsedoctor.train.data.batches import NO_TOPIC, collate, filled_tokens, pack, topic_id
 from sparsedoctor.train.data.encode import IGNORED, Encoded
 
 torch = pytest.importorskip("torch")
@@ -32,6 +32,14 @@ def test_a_batch_is_padded_on_the_right_and_padding_is_neither_seen_nor_learned(
     assert batch["topic_ids"].tolist() == [[heart] * 3 + [NO_TOPIC] * 2, [NO_TOPIC] * 5]
     assert batch["use_cache"] is False
     assert "position_ids" not in batch
+
+
+def test_padding_is_no_token_that_was_trained_on() -> None:
+    rows = [_encoded(3), _encoded(2), _encoded(4), _encoded(2)]
+    assert int(filled_tokens(collate(rows, pad_id=0))) == 11
+    packed = collate(pack(rows, 6), pad_id=0)
+    assert packed["input_ids"].numel() > 11
+    assert int(filled_tokens(packed)) == 11
 
 
 def test_a_packed_batch_restarts_its_positions() -> None:
