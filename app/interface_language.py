@@ -17,9 +17,9 @@ def interface_language(
     choice: str, intake: Intake, environment: Mapping[str, str] = os.environ
 ) -> Language:
     """`choice` is one of CHOICES; "auto" takes the language of the intake, else of the locale."""
-    if choice == "en" or choice == "zh":
-        return choice
-    return intake.language or language_of_locale(environment)
+    if choice == AUTO:
+        return intake.language or language_of_locale(environment)
+    return "zh" if choice == "zh" else "en"
 
 
 def language_of_locale(environment: Mapping[str, str] = os.environ) -> Language:

@@ -130,7 +130,7 @@ class Connection:
             answer = json.loads(text)
             error = answer.get("error", answer) if isinstance(answer, dict) else answer
             text = str(error.get("message", error) if isinstance(error, dict) else error)
-        why = " ".join(text.split())[:300] or response.reason
+        why = "".join(filter(str.isprintable, " ".join(text.split())))[:300] or response.reason
         hint = {
             401: "; put its key into SPARSEDOCTOR_SERVER_KEY",
             403: "; put its key into SPARSEDOCTOR_SERVER_KEY",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import threading
 import time
@@ -33,6 +34,9 @@ from sparsedoctor.core.engine.protocol import (
 
 KEY_VARIABLE = "SPARSEDOCTOR_SERVER_KEY"  # the server's key, if it wants one; never on a command
 _BAD_REQUEST = (400, 422)
+_LONGEST_TOKEN = 64  # characters; a server that writes more of them than asked for is stopped
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # could drive a terminal
+_HALF = re.compile("[\ud800-\udfff]")  # half a character: cannot be printed or saved
 
 
 class ServerEngine:
@@ -108,19 +112,18 @@ class ServerEngine:
                 if notice:
                     yield Notice(notice)
                 for chunk in chunks:
-                    usage = chunk.get("usage") or {}
-                    prompt_tokens = usage.get("prompt_tokens", prompt_tokens)
-                    tokens = usage.get("completion_tokens", tokens)
-                    for choice in chunk.get("choices") or ():
-                        delta = (choice.get("delta") or {}).get("content") or ""
-                        if choice.get("finish_reason") == "length":
-                            reason = "length"
-                        if delta:
-                            first = first or time.perf_counter() - began
-                            text += delta
-                            tokens = max(tokens, 1) if usage else tokens + 1
-                            yield TextDelta(delta)
-                    if self._cancelled.is_set():
+                    delta, cut = _said(chunk)
+                    if delta:
+                        first = first or time.perf_counter() - began
+                        text += delta
+                        tokens += 1
+                        yield TextDelta(delta)
+                    usage = chunk.get("usage")
+                    prompt_tokens = _count(usage, "prompt_tokens", prompt_tokens)
+                    tokens = _count(usage, "completion_tokens", tokens)
+                    if cut or len(text) > _LONGEST_TOKEN * sampling.max_tokens:
+                        reason = "length"
+                    if self._cancelled.is_set() or (reason == "length" and not cut):
                         break
             except EngineError:
                 if not self._cancelled.is_set():
@@ -194,10 +197,33 @@ def _chunks(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
     raise EngineError("the server broke off in the middle of the answer; ask again")
 
 
+def _said(chunk: dict[str, Any]) -> tuple[str, bool]:
+    """The text that a chunk brings, and whether the answer was cut there for its length."""
+    choices = chunk.get("choices")
+    text, cut = "", False
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            delta = choice.get("delta")
+            content = delta.get("content") if isinstance(delta, dict) else None
+            text += content if isinstance(content, str) else ""
+            cut = cut or choice.get("finish_reason") == "length"
+    return _clean(text), cut
+
+
+def _count(found: Any, name: str, otherwise: int) -> int:
+    """A number of a server's table; what is no number is passed over."""
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, int) and value >= 0 else otherwise
+
+
+def _clean(text: str) -> str:
+    return _HALF.sub("\ufffd", _CONTROL.sub("", text))
+
+
 def _short(chunk: Any) -> str:
     error = chunk.get("error") if isinstance(chunk, dict) else chunk
     message = error.get("message", error) if isinstance(error, dict) else error
-    return " ".join(str(message).split())[:300]
+    return _clean(" ".join(str(message).split()))[:300]
 
 
 def _model_info(url: str, wanted: str, answer: Any) -> ModelInfo:
@@ -205,25 +231,25 @@ def _model_info(url: str, wanted: str, answer: Any) -> ModelInfo:
     models = [row for row in rows or () if isinstance(row, dict) and row.get("id")]
     if not models:
         raise EngineError(f"the server at {url} has no model")
-    names = [str(model["id"]) for model in models]
+    names = [_clean(str(model["id"])) for model in models]
     if wanted and wanted not in names:
         raise EngineError(f"the server at {url} has no model {wanted}; it has {', '.join(names)}")
-    model = models[names.index(wanted) if wanted else 0]
-    found = model.get("meta")
-    meta: dict[str, Any] = found if isinstance(found, dict) else {}
-    trained = meta.get("n_ctx_train") or 0
-    context = meta.get("n_ctx") or model.get("max_model_len") or trained
+    place = names.index(wanted) if wanted else 0
+    model, name = models[place], names[place]
+    meta = model.get("meta")
+    trained = _count(meta, "n_ctx_train", 0)
+    context = _count(meta, "n_ctx", 0) or _count(model, "max_model_len", 0) or trained
     return ModelInfo(
-        path=Path(str(model["id"])),
-        name=str(model["id"]),
+        path=Path(name),
+        name=name,
         architecture="server",
-        size=int(meta.get("size") or 0),
+        size=_count(meta, "size", 0),
         layers=0,
         experts=0,
         experts_used=0,
-        context=int(context),
-        context_trained=int(trained or context),
-        vocabulary=int(meta.get("n_vocab") or 0),
+        context=context,
+        context_trained=trained or context,
+        vocabulary=_count(meta, "n_vocab", 0),
         routing_traced=False,
         bundle=None,
         server=url,

@@ -148,6 +148,41 @@ def test_a_server_without_our_extra_settings_is_asked_without(serve: Callable[..
     assert finished(ask(serve(answer))).text == "Dust."
 
 
+ODD = [
+    {"choices": 3},
+    {"choices": [None, {"delta": None}, {"delta": "x"}, {"delta": {"content": ["x"]}}]},
+    {"choices": None, "usage": {"prompt_tokens": "many", "completion_tokens": -1}},
+    {"choices": [{"delta": {"content": "\x1b]0;title\x07Du\rst\ud83d."}, "finish_reason": 7}]},
+]
+
+
+def test_what_is_odd_in_an_answer_is_passed_over(serve: Callable[..., str]) -> None:
+    data = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in ODD)
+    models = {"data": [{"id": "m\x1b[2J", "meta": {"n_ctx": "large", "size": None}}]}
+    url = serve(lambda handler: send(handler, data + b"data: [DONE]\n\n"), models)
+    end = finished(ask(url))
+    assert end.text == "]0;titleDust\ufffd."  # nothing that drives a terminal, nothing unprintable
+    assert (end.statistics.prompt_tokens, end.statistics.answer_tokens) == (0, 1)
+    assert ServerEngine(url).load().name == "m[2J"
+
+
+def test_a_server_that_never_ends_is_stopped(serve: Callable[..., str]) -> None:
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            while True:
+                handler.wfile.write(chunk("dust " * 20))
+        except OSError:
+            stopped.set()
+
+    stopped = threading.Event()
+    end = finished(ask(serve(answer)))  # five tokens were asked for
+    assert end.reason == "length"
+    assert len(end.text) < 1000
+    assert stopped.wait(10)
+
+
 def broken_off(handler: Any) -> None:
     send(handler, chunk("Dus"))
 

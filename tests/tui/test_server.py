@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from connections import foreign, recorded_connections
 from model_server import free_port, model_server
 
 from sparsedoctor.app.consultation.history import History
@@ -63,6 +64,18 @@ def test_ask_answers_from_a_server_and_says_where_the_words_go(server: str) -> N
     assert any("smollm2, model server at" in line for line in lines)
     assert any("routing not available" in line for line in lines)
     assert any("seed 3" in line for line in lines)
+
+
+def test_with_a_server_there_are_connections_to_it_and_to_nobody_else(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = recorded_connections(tmp_path, monkeypatch)
+    assert ask("What is asthma?", "--server", server, "--max-tokens", "4").returncode == 0
+    port = server.rpartition(":")[2]
+    connected = [line for line in log.read_text().splitlines() if "connect" in line]
+    assert connected
+    assert {line.split("\t")[1] for line in connected} == {f"('127.0.0.1', {port})"}
+    assert foreign(log) == []
 
 
 def test_an_emergency_is_answered_without_asking_the_server() -> None:
