@@ -188,14 +188,18 @@ class Reading:
 
 
 def _unmasked(found: dict[str, list[Span]]) -> dict[str, list[Span]]:
-    """Without the parts of phrases that mean something else ("heart rate", "止痛药")."""
-    masks = Cover(found.pop("mask", []))
+    """Without the parts of phrases that mean something else ("heart rate", "止痛药").
+
+    A phrase of `mask_whole` hides itself as well.
+    """
+    whole = set(found.pop("mask_whole", []))
+    masks = Cover([*found.pop("mask", []), *whole])
     if not masks.reach:
         return found
     return {
         name: kept
         for name, spans in found.items()
-        if (kept := [span for span in spans if not masks.contains(span)])
+        if (kept := [s for s in spans if s not in whole and not masks.contains(s)])
     }
 
 

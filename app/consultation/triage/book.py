@@ -72,6 +72,8 @@ def compile_rules(sources: Mapping[str, Mapping[str, Any]]) -> RuleBook:
     concepts: dict[str, tuple[str, ...]] = {}
     aliases: dict[str, str] = {}
     never_corrected: set[str] = set()
+    classes: dict[str, tuple[str, ...]] = {}
+    named: dict[str, str] = {}  # concept -> file
     definitions: dict[str, tuple[str, str]] = {}  # finding -> file, expression
     advice: dict[str, Mapping[str, str]] = {}
     written: list[tuple[str, Mapping[str, Any]]] = []
@@ -79,15 +81,23 @@ def compile_rules(sources: Mapping[str, Mapping[str, Any]]) -> RuleBook:
         _check(isinstance(source, Mapping), name, "the file must be a mapping")
         aliases.update(source.get("aliases", {}))
         never_corrected.update(str(source.get("never_corrected", "")).split())
+        for word_class, words in source.get("classes", {}).items():
+            _check(word_class not in classes, name, f"the class {word_class} exists already")
+            classes[word_class] = _phrases(words, f"{name}: {word_class}")
         for concept, words in source.get("concepts", {}).items():
             _check(concept not in concepts, name, f"the concept {concept} exists already")
             concepts[concept] = _phrases(words, f"{name}: {concept}")
+            named[concept] = name
         for finding, expression in source.get("findings", {}).items():
             _check(finding not in definitions, name, f"the finding {finding} exists already")
             definitions[finding] = (name, _joined(expression))
         for key, texts in source.get("advice", {}).items():
             advice[key] = _texts(texts, f"{name}: advice {key}")
         written.extend((name, rule) for rule in source.get("rules", ()))
+    for concept, phrases in concepts.items():
+        unknown = set(re.findall("<([a-z_]*)>", " ".join(phrases))) - classes.keys()
+        where = f"{named[concept]}: {concept}"
+        _check(not unknown, where, f"there is no word class {', '.join(sorted(unknown))}")
     known = concepts.keys() | definitions.keys()
     clash = concepts.keys() & definitions.keys()
     _check(not clash, "rules", f"both a concept and a finding: {', '.join(sorted(clash))}")
@@ -103,7 +113,7 @@ def compile_rules(sources: Mapping[str, Mapping[str, Any]]) -> RuleBook:
     rules.sort(key=lambda rule: (not rule.crisis, order.index(rule.urgency)))
     return RuleBook(
         tuple(rules),
-        Lexicon(concepts, aliases, frozenset(never_corrected)),
+        Lexicon(concepts, aliases, frozenset(never_corrected), classes),
         frozenset(concepts),
         findings,
     )
@@ -166,6 +176,7 @@ def _joined(expression: str | list[str]) -> str:
 def _phrases(words: Any, where: str) -> tuple[str, ...]:
     _check(isinstance(words, Mapping) and words.keys() <= set(_LANGUAGES), where, "needs en and zh")
     phrases = [phrase.strip() for text in words.values() for phrase in re.split("[,，]", str(text))]
+    _check(bool(phrases), where, "has no words")
     _check(all(phrases), where, "has an empty phrase (two commas in a row?)")
     return tuple(phrases)
 

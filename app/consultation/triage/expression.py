@@ -5,6 +5,7 @@
     fever ^ rash                        in one sentence
     fever & stiff_neck                  anywhere in the text
     temp >= 40    age < 0.25    has:diabetes    @pregnant
+    2 of (pale, faint, confused)        at least so many of them anywhere in the text
 
 `~` and `^` bind strongest, then `&`, then `|`. There is no "unless": nothing that a person adds
 can take a finding away. Names are concepts of the lexicon or findings defined by an expression.
@@ -25,7 +26,7 @@ NOWHERE: Span = (-1, -1)  # true without a place in the text, such as an age fro
 NEAR = 7.0  # words
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<near>~(?P<width>\d*))|(?P<sign>[()&|^])"
+    r"\s*(?:(?P<near>~(?P<width>\d*))|(?P<sign>[()&|^,])|(?P<least>[1-9])\s+of\b"
     r"|(?P<compare>(?P<measure>[a-z_0-9]+)\s*(?P<how><=|>=|<|>|=)\s*(?P<value>\d+(?:\.\d+)?))"
     r"|(?P<flag>@[a-z_]+)|(?P<has>has:[a-z_]+)|(?P<name>[a-z_][a-z_0-9]*))"
 )
@@ -130,6 +131,8 @@ class _Parser:
             raise ExpressionError(f"{self.source!r}: something is missing at the end")
         token = self.tokens[self.at]
         self.at += 1
+        if token["least"]:
+            return self._several(int(token["least"]))
         if token["compare"]:
             self.names.add(f"{token['measure']}=")
             return _compare(token["measure"], token["how"], float(token["value"]))
@@ -143,6 +146,18 @@ class _Parser:
             self.names.add(token["name"])
             return _name(token["name"])
         raise ExpressionError(f"{self.source!r}: unexpected {token.group().strip()!r}")
+
+    def _several(self, least: int) -> Expression:
+        if not self._take("("):
+            raise ExpressionError(f"{self.source!r}: a bracket must follow 'of'")
+        parts = [self.either()]
+        while self._take(","):
+            parts.append(self.either())
+        if not self._take(")"):
+            raise ExpressionError(f"{self.source!r}: a bracket is not closed")
+        if len(parts) < least:
+            raise ExpressionError(f"{self.source!r}: {least} of {len(parts)} can never hold")
+        return _several(parts, least)
 
     def _take(self, sign: str) -> bool:
         if self.at < len(self.tokens) and self.tokens[self.at]["sign"] == sign:
@@ -185,6 +200,14 @@ def _both(parts: list[Expression]) -> Expression:
                 return []
             found.append(spans[0])
         return found
+
+    return evaluate
+
+
+def _several(parts: list[Expression], least: int) -> Expression:
+    def evaluate(facts: Facts) -> list[Span]:
+        found = [spans[0] for part in parts if (spans := part(facts))]
+        return found if len(found) >= least else []
 
     return evaluate
 

@@ -4,12 +4,18 @@ A concept ("chest", "breathless") has words in English and Chinese. All of them 
 of tokens, so the time is proportional to the text, however many concepts there are and whatever
 the text contains. Little words between the words of a phrase ("catch *my* breath", "喘不上*来*气")
 are passed over.
+
+    <cant> keep .. awake      a word class ("can't", "unable to", ...) and a gap of a few words
+
+A phrase may name word classes, which all rules share, and leave gaps; both are unfolded into the
+tree when the rules are loaded.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -21,9 +27,16 @@ Span = tuple[int, int]  # first token, token after the last
 _LITTLE_WORDS = frozenset(
     """my his her their our your him it its the a an this that these those
     very so really just quite pretty too such completely suddenly all always also kinda bit still
-    is are was were be been being has have had got getting gone""".split()  # noqa: SIM905
+    is are was were be been being has have had got getting gone even actually literally seriously
+    properly totally absolutely extremely super bloody basically kind sort of""".split()  # noqa: SIM905
 ) | frozenset("的得地了着很太都也还就又点些有好特别非常直老总已经我他她它这那在")
 _MOST_PASSED_OVER = 3
+GAP = ".."  # in a phrase: any words
+_WIDEST_GAP = 3.0  # words
+_ENDS_GAP = frozenset(["no", "not", "but", "and", "or", "without", "没", "不", "无", "但"])
+_PARTS = re.compile(r"<([a-z_]+)>|\.\.|[^<.]+")
+
+Classes = Mapping[str, Sequence[str]]  # word class -> its words, of one language
 
 
 class Lexicon:
@@ -34,17 +47,24 @@ class Lexicon:
         concepts: Mapping[str, Iterable[str]],
         aliases: Mapping[str, str],
         never_corrected: frozenset[str] = frozenset(),
+        classes: Classes | None = None,
     ) -> None:
-        """aliases: irregular forms and abbreviations, one word to one ("fell" -> "fall")."""
+        """aliases: irregular forms and abbreviations, one word to one ("fell" -> "fall").
+
+        Raises ValueError for an empty phrase and KeyError for an unknown word class.
+        """
+        classes = classes or {}
         words = {
             word
-            for phrases in concepts.values()
+            for phrases in (*concepts.values(), *classes.values())
             for phrase in phrases
-            for word in phrase.lower().replace("'", "").replace("-", " ").split()
-            if word.isascii()
+            for word in re.findall("[a-z]+", re.sub("<[a-z_]+>|'", "", phrase.lower()))
         }
         self._spelling = Spelling(words, dict(aliases), never_corrected)
         self._tree: dict[str, Any] = {}
+        self._classes = {
+            name: [self._keys(member) for member in members] for name, members in classes.items()
+        }
         for concept, phrases in concepts.items():
             for phrase in phrases:
                 self._add(concept, phrase)
@@ -70,7 +90,7 @@ class Lexicon:
             if "" in first:
                 put(first[""], start, start + 1)
             if start + 1 == count or (
-                keys[start + 1] not in first and keys[start + 1] not in little
+                keys[start + 1] not in first and keys[start + 1] not in little and GAP not in first
             ):
                 continue
             paths = [(first, start + 1, 0)]  # node, next token, little words passed over
@@ -84,18 +104,49 @@ class Lexicon:
                         paths.append((deeper, at + 1, passed))
                 if passed < _MOST_PASSED_OVER and at + 1 < count and keys[at] in little:
                     paths.append((node, at + 1, passed + 1))
+                if GAP in node:
+                    paths.extend((node[GAP], to, 0) for to in _after_gap(text, at))
         return found
 
     def _add(self, concept: str, phrase: str) -> None:
-        keys = [key for key in self.read(phrase).keys if key != "-"]
-        if not keys:
+        nodes = [self._tree]
+        for part in _PARTS.finditer(phrase):
+            if part[1]:
+                choices = self._classes[part[1]]
+            elif part[0] == GAP:
+                choices = [[GAP]]
+            elif part[0].strip():
+                choices = [self._keys(part[0])]
+            else:
+                continue
+            nodes = [_grow(node, keys) for node in nodes for keys in choices]
+        if nodes == [self._tree]:
             raise ValueError(f"the concept {concept} has an empty phrase")
-        node = self._tree
-        for key in keys:
-            node = node.setdefault(key, {})
-        concepts = node.setdefault("", [])
-        if concept not in concepts:
-            concepts.append(concept)
+        for node in nodes:
+            concepts = node.setdefault("", [])
+            if concept not in concepts:
+                concepts.append(concept)
+
+    def _keys(self, words: str) -> list[str]:
+        return [key for key in self.read(words).keys if key != "-"]
+
+
+def _grow(node: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    for key in keys:
+        node = node.setdefault(key, {})
+    return node
+
+
+def _after_gap(text: Text, at: int) -> list[int]:
+    """The tokens at which a phrase may go on after a gap that begins at token `at`."""
+    following = []
+    for token in range(at, len(text)):
+        if text.gap(at, token) > _WIDEST_GAP or text.sentence[token] != text.sentence[at]:
+            break
+        following.append(token)
+        if text.is_comma(token) or text.keys[token] in _ENDS_GAP:
+            break
+    return following
 
 
 class Cover:
@@ -109,6 +160,11 @@ class Cover:
         self._starts = sorted(self.reach)
         # Of all spans that begin at or before a start, the furthest end.
         self._furthest = list(accumulate((self.reach[start] for start in self._starts), max))
+
+    def overlaps(self, token: int) -> bool:
+        """Whether a span begins before `token` and goes on past it."""
+        earlier = bisect_left(self._starts, token)
+        return bool(earlier) and self._furthest[earlier - 1] > token
 
     def contains(self, span: Span) -> bool:
         """Whether `span` is a part of a longer span."""

@@ -7,7 +7,7 @@ unit: °C, %, mmHg, beats or breaths a minute, mmol/l, years, days, weeks, piece
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 Value = tuple[float, int, int]  # value, first character, character after the last
 
@@ -39,8 +39,8 @@ _TEMPERATURE = re.compile(
     r"(?:(?<![\d.])(\d{2,3}(?:\.\d)?)\s{0,2}(?:°\s{0,2}[cf]?|度(\d)?|degrees?\s?[cf]?\w{0,12}"
     r"|deg\b|摄氏度|华氏度|[cf]\b))"
     r"|(?:(三十[五六七八九]|四十[一二]?)度([一二三四五六七八九半])?)"
-    r"|(?:(?:temp\w{0,9}|fever\w{0,3}|体温|烧到了?|高烧|发烧|发热|低烧"
-    r"|烧)[^\d\n。.;；]{0,18}?(?<!\d)(\d{2,3}(?:\.\d)?)(?![\d/%]|\s{0,2}(?:days?|hours?"
+    r"|(?:(?:temp\w{0,9}|fever\w{0,3}|therm\w{0,12}|feels? hot|体温计?|烧到了?|高烧|发烧|发热|低烧"
+    r"|烧|烫|温度计|耳温枪?|额温枪?|腋温|肛温|量了?)[^\d\n。.;；]{0,18}?(?<!\d)(\d{2,3}(?:\.\d)?)(?![\d/%]|\s{0,2}(?:days?|hours?"
     r"|weeks?|天|小时|周|岁|years?|bpm|months?|月)))"
 )
 _OXYGEN = re.compile(
@@ -62,7 +62,7 @@ _DIASTOLIC = re.compile(
 )
 _PULSE = re.compile(
     r"(?:heart ?rate|heart(?:\s?is|'s|s)?\s(?:going|beating|at|doing|racing)|pulse|\bhr|心率"
-    r"|脉搏|心跳)[^\d\n。;；/]{0,22}?(\d{2,3})(?![\d/%])"
+    r"|脉搏|心跳)(?:[^\d\n。;；/.!?]|\.(?! )){0,22}?(\d{2,3})(?![\d/%]|\s?(?:years?|yo|岁))"
     r"|(?<!\d)(\d{2,3})\s{0,2}(?:bpm|beats)"
     r"|(?:心率|脉搏"
     r"|心跳)[^\d\n。;；]{0,8}?(一百[零一二三四五六七八九]?[一二三四五六七八九十]{0,2}|二百)"
@@ -75,7 +75,7 @@ _BREATHS = re.compile(
 _SUGAR = re.compile(
     r"(?:glucose|sugars?|\bbgl?|\bbm|dexi|fingerstick|血糖|餐后"
     r"|空腹)[^\d\n。;；]{0,32}?(\d{1,4}(?:\.\d{1,2})?)\s{0,2}(mmol|mg|毫摩|毫克)?"
-    r"|(?<![\d.])(\d{1,2}(?:\.\d{1,2})?)\s{0,2}(mmol)"
+    r"|(?<![\d.])(\d{1,4}(?:\.\d{1,2})?)\s{0,2}(mmol|mg\s?/\s?dl|mg\s?%)"
 )
 _AGE = re.compile(
     rf"(?<![a-z\d.]){_EN}\s{{0,2}}[- ]?(year|yr|month|mth|mo|week|wk|day"
@@ -83,6 +83,8 @@ _AGE = re.compile(
     r"|(?<![\d.])(\d{1,3})\s?-?(?:yo|y/o|y\.o\.?|yrs?|m/o)\b"
     r"|\b(?:age[ds]?|aged about)\s{0,2}:?(\d{1,3})\b"
     r"|(?<![\d.])(\d{2})(?:m|f)\b(?!/)"
+    r"|\b(?:i'?m|i am|he'?s|she'?s|he is|she is|who'?s|who is)\s(\d{2})"
+    r"(?=[,.;!?]|\sand\b|\syears?\b|\swith\b|$)"
 )
 _AGE_ZH = re.compile(
     rf"{_N}\s?(?:周岁|岁)|{_N}\s?(?:个多?月|月)(?:大|龄|的?宝宝|的?婴|的?孩子|的?女儿|的?儿子"
@@ -93,20 +95,30 @@ _AGE_ZH = re.compile(
 _DURATION = re.compile(
     rf"(?<![\w.]){_EN}\s{{0,2}}-?(minute|min|hour|hr|day|week|wk|month|year)s?\b(?![- ]old)"
 )
+_ORDINALS = ["second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+_DAY_NUMBER = re.compile(
+    rf"\b({'|'.join(_ORDINALS)})\s(?:day|night)\b|第{_N}天|\bday\s(\d{{1,2}})\b"
+)
 _DURATION_ZH = re.compile(rf"{_N}\s?多?个?多?(分钟|小时|钟头|天|日|星期|礼拜|周|月|年)(?!大|龄)")
 _WEEKS = re.compile(
     r"(?<!\d)(\d{1,2})\s{0,2}-?w(?:ee)?ks?(?:\s{0,2}\+?\d)?\s{0,2}(?:pregnan|along|gestation"
     r"|preggo)"
-    r"|\b(?:i'?m|i am|at)\s(\d{1,2})\s?w(?:ee)?ks?\b(?!\s(?:old|into|post|after|out|ago|in\b|of))"
+    r"|\b(?:i'?m|i am|at|she'?s|wife is|now)\s(\d{1,2})\s?w(?:ee)?ks?\b"
+    r"(?!\s(?:old|into|post|after|out|ago|in\b|of))"
+    r"|(?:^|[.!?,\n]\s{0,2})(\d{1,2})(?:\s?\+\s?\d)?\s?w(?:ee)?ks?\s{0,2}"
+    r"(?=[,.;]|and\b|with\b|first\b|baby\b|bump\b|bp\b"
+    r"|twins?\b|today\b|tomorrow\b|now\b)"
     r"|(?:pregnan\w{0,3}|gestation)[^\d\n。.]{0,14}(\d{1,2})\s{0,2}w(?:ee)?ks?"
     r"|怀?孕[^\d\n。]{0,4}(\d{1,2})\+?\d?\s?周"
+    r"|(?<![\d第])([23]\d|4[0-2])(?:\+\d)?\s?周(?=[,，。、 ]|了|半|[+])"
 )
 _POINTS = re.compile(
     r"(?<![\d/.])(10|[0-9])\s{0,2}(?:/|out of|分之)\s{0,2}10(?!\d|/)|(?:疼痛|痛感|疼)(?:评分"
     r"|程度)?\s?(10|\d)\s?分"
 )
 _AMOUNT = re.compile(
-    rf"(?<![\w.]){_EN}\s{{0,2}}(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?(?:tablets?"
+    rf"(?<![\w.]){_EN}\s{{0,2}}(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?"
+    rf"(?:of them|of those|of these|tablets?"
     rf"|pills?|capsules?|caplets?|tabs\b|tylenols?|paracetamols?|panadols?|ibuprofens?"
     rf"|advils?|aspirins?|sleeping)"
     rf"|{_N}\s?多?(?:片|粒|颗|枚)"
@@ -120,33 +132,20 @@ _DAYS = {
 
 
 _UNITS = {
-    "sys": (_SYSTOLIC, 40, 300, ("pressure", "systolic", "sbp", "top number", "压")),
-    "dia": (_DIASTOLIC, 20, 200, ("diastolic", "dbp", "bottom", "低压", "舒张")),
-    "pulse": (_PULSE, 15, 320, ("heart", "pulse", "hr", "bpm", "beats", "心", "脉")),
-    "breaths": (_BREATHS, 2, 120, ("resp", "breath", "rr", "呼吸")),
-    "weeks": (_WEEKS, 1, 45, ("week", "wk", "wks", "孕")),
-    "points": (_POINTS, 0, 10, ("10", "分")),
+    "sys": (_SYSTOLIC, 40, 300, re.compile("pressure|systolic|sbp|top number|压")),
+    "dia": (_DIASTOLIC, 20, 200, re.compile("diastolic|dbp|bottom|低压|舒张")),
+    "pulse": (_PULSE, 15, 320, re.compile("heart|pulse|hr|bpm|beats|心|脉")),
+    "breaths": (_BREATHS, 2, 120, re.compile("resp|breath|rr|呼吸")),
+    "weeks": (_WEEKS, 1, 45, re.compile("week|wk|孕|周")),
+    "points": (_POINTS, 0, 10, re.compile("10|分")),
 }  # measure: pattern, least, most, one of these words must be there
-_AMOUNT_WORDS = [
-    "tab",
-    "pill",
-    "caps",
-    "capl",
-    "tylenol",
-    "paracetamol",
-    "panadol",
-    "profen",
-    "advil",
-    "aspirin",
-    "sleeping",
-    "片",
-    "粒",
-    "颗",
-    "枚",
-]
-_AGE_WORDS = ["old", "age", "yo", "y/o", "y.o", "yr", "m/o", "岁", "月", "出生", "天", "周"]
-_SUGAR_WORDS = ["glucose", "sugar", "bg", "bm", "dexi", "finger", "mmol", "血糖", "餐后", "空腹"]
-_OXYGEN_WORDS = ["o2", "oxygen", "sat", "spo", "氧"]
+_AMOUNT_WORDS = re.compile(
+    "of the|tab|pill|caps|capl|tylenol|paracetamol|panadol|profen|advil|aspirin|sleeping"
+    "|片|粒|颗|枚"
+)
+_AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周")
+_SUGAR_WORDS = re.compile("mg/|mg /|glucose|sugar|bg|bm|dexi|finger|mmol|血糖|餐后|空腹")
+_OXYGEN_WORDS = re.compile("o2|oxygen|sat|spo|氧")
 
 
 def measures(plain: str) -> dict[str, list[Value]]:
@@ -156,8 +155,8 @@ def measures(plain: str) -> dict[str, list[Value]]:
     def put(name: str, value: float, match: re.Match[str]) -> None:
         found.setdefault(name, []).append((value, match.start(), match.end()))
 
-    def speaks_of(words: Iterable[str]) -> bool:
-        return any(word in plain for word in words)
+    def speaks_of(words: re.Pattern[str]) -> bool:
+        return words.search(plain) is not None
 
     digits = any(digit in plain for digit in "0123456789")
     if digits or "十" in plain:
@@ -190,6 +189,9 @@ def measures(plain: str) -> dict[str, list[Value]]:
     for pattern in (_DURATION, _DURATION_ZH):
         for match in pattern.finditer(plain):
             put("days", number(match[1]) * _DAYS[match[2]], match)
+    for match in _DAY_NUMBER.finditer(plain):
+        days = _ORDINALS.index(match[1]) + 2.0 if match[1] else number(match[2] or match[3])
+        put("days", days, match)
     if speaks_of(_AMOUNT_WORDS):
         for match in _AMOUNT.finditer(plain):
             put("pieces", number(match[1] or match[2]), match)
@@ -200,7 +202,7 @@ def _sugars(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
     for match in _SUGAR.finditer(plain):
         value = float(match[1] or match[3])
         unit = match[2] or match[4]
-        if unit in ("mg", "毫克") or (unit is None and value > 40):
+        if (unit or "").startswith(("mg", "毫克")) or (unit is None and value > 40):
             value /= 18.0
         if 0.3 <= value <= 80:
             yield value, match
@@ -251,7 +253,7 @@ def _ages(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
         if match[1]:
             yield number(match[1]) * _DAYS[match[2]] / 365, match
         else:
-            yield float(match[3] or match[4] or match[5]), match
+            yield float(match[3] or match[4] or match[5] or match[6]), match
     for match in _AGE_ZH.finditer(plain):
         years, months, born, born_unit, small, small_unit, child, child_unit = match.groups()
         if years:

@@ -20,6 +20,7 @@ CUES = "scope_"  # concepts of this prefix are cues and no findings
 _REACH = {"deny": 60.0, "no": 14.0, "not": 5.0, "not_next": 1.7}
 _LISTS = ("deny", "no")  # may reach over the commas of an enumeration
 _HISTORY_REACH = 9.0
+_FINE_REACH = 2  # tokens
 _QUOTES = {'"': '"', "「": "」", "『": "』", "《": "》"}
 _LONGEST_QUOTE = 80  # tokens
 
@@ -61,7 +62,10 @@ class _Cues:
             if name == f"{CUES}fake" or not name.startswith(CUES)
             for span in spans
         )
-        self.stops = {span[0] for span in self.found.get("stop", ())}
+        # "no thoughts of hurting myself": a stop amid a longer phrase stops nothing.
+        self.stops = {
+            span[0] for span in self.found.get("stop", ()) if not self._phrases.overlaps(span[0])
+        }
         self.clause = {span[0] for span in self.found.get("clause", ())}
 
     def of(self, name: str) -> list[Span]:
@@ -83,6 +87,10 @@ def _negations(text: Text, cues: _Cues, negated: bytearray) -> None:
                 _backward(text, start, negated)
     for start, _ in cues.of("denied_before"):
         _backward(text, start, negated)
+    for start, _ in cues.of("fine_before"):  # "呼吸没问题": only the word that it touches
+        for token in range(max(0, start - _FINE_REACH), start):
+            if text.sentence[token] == text.sentence[start] and not text.is_comma(token):
+                negated[token] = 1
 
 
 def _compares(text: Text, cues: _Cues, end: int) -> bool:
@@ -189,7 +197,8 @@ def _sentences(text: Text, cues: _Cues, result: Scopes) -> None:
 
 def _past(text: Text, cues: _Cues, unreal: bytearray) -> None:
     """The clause of a cue of the distant past, unless it goes on ("since last year")."""
-    ongoing = {start for start, _ in cues.of("ongoing")}
+    over = Cover(cues.of("recovered"))
+    ongoing = {span[0] for span in cues.of("ongoing") if not over.contains(span)}
     for start, end in cues.of("past"):
         first, last = start, end
         while first > 0 and _same_clause(text, first - 1, start):

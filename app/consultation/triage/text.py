@@ -18,8 +18,10 @@ from functools import lru_cache
 from opencc import OpenCC
 
 # One token: a word with apostrophes, letters with digits (spo2, h1n1), a number, or one sign.
+# A space between Chinese words stands for the comma that many people do not type.
 _TOKEN = re.compile(
-    r"[a-z]+(?:'[a-z]+)*\d?(?![a-z\d])|[a-z]+(?:'[a-z]+)*|\d+(?:\.\d+)?|[^\w\s]|\w|\n"
+    r"(?<=[\u3400-\u9fff\d])[ \t]+(?=[\u3400-\u9fff])|(?<=[a-z])-(?=[a-z])"
+    r"|[a-z]+(?:'[a-z]+)*\d?(?![a-z\d])|[a-z]+(?:'[a-z]+)*|\d+(?:\.\d+)?|[^\w\s]|\w|\n"
 )
 _SENTENCE_END = frozenset(".!?;。！？；…")
 _COMMA = frozenset(",，:：()（）—-\n")  # a line may break anywhere; an empty line ends a sentence
@@ -28,7 +30,13 @@ _CHINESE_WEIGHT = 0.55  # a Chinese character carries about half a word
 _COMMA_WEIGHT = 0.5
 
 _STRAIGHT = {"’": "'", "‘": "'", "´": "'", "`": "'", "“": '"', "”": '"', "℃": "c", "℉": "f"}
-_VARIANTS = {"著": "着", "妳": "你", "牠": "它", "裏": "里", "麽": "么", "喫": "吃"}
+# Other ways to write a character, and Cantonese words that are one character for one.
+_VARIANTS = dict(
+    zip("著妳牠裏麽喫唔冇嘅咗佢喺睇瞓飲饮食郁係系啲俾畀攰哋嚟攞嗰屙咁企",
+        "着你它里么吃不没的了他在看睡喝喝吃动是是些被被累们来拿那拉很站", strict=True)
+)  # fmt: skip
+# One typed word for two.
+_DRAWN_TOGETHER = {"wanna": "want to", "gonna": "going to", "gotta": "got to", "cannot": "cant"}
 
 
 class _Characters(dict[int, str]):
@@ -98,6 +106,20 @@ def read(text: str, spelling: Spelling | None = None) -> Text:
     for match in _TOKEN.finditer(plain):
         key = match.group()
         start = match.start()
+        if key[0] in " \t":
+            key = ","
+        elif key == "-" and start and plain[start - 1].isalpha():
+            continue  # "c-section" is "c section"
+        elif key in _DRAWN_TOGETHER:
+            key, _, second = _DRAWN_TOGETHER[key].partition(" ")
+            if second:
+                keys.append(stem(key))
+                starts.append(start)
+                ends.append(match.end())
+                sentences.append(sentence)
+                places.append(place)
+                place += 1.0
+                key = second
         starts.append(start)
         ends.append(match.end())
         sentences.append(sentence)
