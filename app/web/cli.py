@@ -19,6 +19,7 @@ examples:
   sparsedoctor-web                              opens the page in your browser
   sparsedoctor-web --port 8080 --no-browser     prints the address and stays; Ctrl-C ends it
   sparsedoctor-web --model doctor.gguf          with another model file
+  sparsedoctor-web --language zh                labels in Chinese (auto: as your browser asks)
 
 exit codes: 0 done, 2 something to put right (one line says what), 130 interrupted"""
 

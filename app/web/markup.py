@@ -7,6 +7,7 @@ from html import escape
 from sparsedoctor.app.consultation.assessment import Assessment
 from sparsedoctor.app.routing_view import ExpertShare, LayerRow, heat
 from sparsedoctor.app.turn_view import TurnView
+from sparsedoctor.app.web.texts import PageTexts, texts
 from sparsedoctor.app.web.visit import ShownTurn
 from sparsedoctor.app.wording import (
     is_alarm,
@@ -72,7 +73,9 @@ def alarm(assessment: Assessment | None) -> str:
     return f'<div class="alarm" role="alert"><strong>{title}</strong>{lines}</div>'
 
 
-def routing(shares: tuple[ExpertShare, ...], rows: tuple[LayerRow, ...], caption: str) -> str:
+def routing(
+    shares: tuple[ExpertShare, ...], rows: tuple[LayerRow, ...], caption: str, said: PageTexts
+) -> str:
     """Bars for each expert and the map of layers by experts."""
     bars = "".join(
         f'<div class="bar" role="img" aria-label="{escape(one.name)} {one.share:.0%}">'
@@ -88,14 +91,14 @@ def routing(shares: tuple[ExpertShare, ...], rows: tuple[LayerRow, ...], caption
         for row in rows
     )
     return (
-        f'<h3>Experts of this answer</h3><p class="muted">{escape(caption)}</p>{bars}'
-        f'<h3>Layer by layer</h3><div class="layers" aria-hidden="true">{lines}</div>'
-        '<p class="muted">faint: seldom, strong: often chosen</p>'
+        f'<h3>{said.experts}</h3><p class="muted">{escape(caption)}</p>{bars}'
+        f'<h3>{said.layers}</h3><div class="layers" aria-hidden="true">{lines}</div>'
+        f'<p class="muted">{said.legend}</p>'
     )
 
 
-def no_routing(reason: str) -> str:
-    return f'<h3>Experts of this answer</h3><p class="muted">{escape(reason)}</p>'
+def no_routing(reason: str, said: PageTexts) -> str:
+    return f'<h3>{said.experts}</h3><p class="muted">{escape(reason)}</p>'
 
 
 def _questions(view: TurnView) -> str:
@@ -106,14 +109,15 @@ def _questions(view: TurnView) -> str:
 
 def _remarks(turn: ShownTurn) -> str:
     view = turn.view
-    words = wording(language_of_interface(view.assessment))
+    language = language_of_interface(view.assessment)
+    words = wording(language)
     lines = [*view.notices, *(words.changed.format(remark) for remark in view.remarks)]
     if view.cancelled:
         lines.append(words.cancelled)
     elif view.finished is not None and view.finished.reason == "length":
         lines.append(words.too_long)
     if turn.error:
-        lines.append(f"{turn.error} Ask again when you like; what you wrote is kept.")
+        lines.append(texts(language).ask_again.format(turn.error))
     if not lines:
         return ""
     kind = "remarks error" if turn.error else "remarks"

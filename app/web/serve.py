@@ -15,6 +15,7 @@ import webbrowser
 from types import FrameType
 
 from sparsedoctor.app.history_opening import open_history
+from sparsedoctor.app.interface_language import AUTO
 from sparsedoctor.app.model_choice import choose_model, engine_for
 from sparsedoctor.app.options import sampling_of
 from sparsedoctor.app.web.hardening import HOST, prepare_environment
@@ -44,6 +45,7 @@ def serve(options: argparse.Namespace) -> int:
         history,
         region=options.region or region_of_locale(),
         private=options.private,
+        language=None if options.language == AUTO else options.language,
     )
     try:
         try:

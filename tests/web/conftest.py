@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,16 @@ from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
+    from web.tab import Tab
 
 
 @dataclass
 class Server:
-    """A running page. `reply` is what the engine answers next."""
+    """A running page. `reply` is what the engine answers next; `home` holds its files."""
 
     url: str
     engine: ScriptedEngine
+    home: Path
     reply: dict[str, Reply] = field(default_factory=dict)
 
 
@@ -42,11 +45,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     from sparsedoctor.app.web.hardening import prepare_environment
 
     before, mask = dict(os.environ), os.umask(0o022)
-    os.environ["SPARSEDOCTOR_HOME"] = str(tmp_path_factory.mktemp("web-home"))
+    home = tmp_path_factory.mktemp("web-home")
+    os.environ["SPARSEDOCTOR_HOME"] = str(home)
     prepare_environment()
     from sparsedoctor.app.web.page import Page
 
-    running = Server("", ScriptedEngine())
+    running = Server("", ScriptedEngine(), home)
 
     def script(_messages: Any) -> Reply:
         return running.reply.get("next", Reply())
@@ -69,6 +73,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Chrome]:
+    opened = open_browser()
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture
+def tab(server: Server, browser: Chrome) -> Iterator[Tab]:
+    """The page, just opened; other tabs that a test opened are closed after it."""
+    from web.tab import Tab
+
+    server.reply.clear()
+    first = browser.current_window_handle
+    yield Tab(browser, server.url)
+    for other in browser.window_handles:
+        if other != first:
+            browser.switch_to.window(other)
+            browser.close()
+    browser.switch_to.window(first)
+
+
+def open_browser(language: str = "en") -> Chrome:
     """Headless Chromium that can reach nothing but this computer."""
     chromium, driver = which("chromium"), which("chromedriver")
     if not chromium or not driver:
@@ -86,7 +111,6 @@ def browser() -> Iterator[Chrome]:
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ):
         options.add_argument(argument)
+    options.add_experimental_option("prefs", {"intl.accept_languages": language})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))

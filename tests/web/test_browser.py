@@ -3,72 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from web.tab import ESCAPE, Tab
 
 from sparsedoctor.core.engine.protocol import EngineDied
 from sparsedoctor.core.engine.scripted import Reply
 
 pytestmark = pytest.mark.browser
-
-
-class Tab:
-    """The page as a person sees it."""
-
-    def __init__(self, browser: Any, url: str) -> None:
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        self.browser = browser
-        self._wait = WebDriverWait(browser, 60, poll_frequency=0.05)
-        browser.get(url)
-        self.until(lambda: self.one("#words textarea").is_displayed())
-        self.until(lambda: "ready" in self.text("#status"))
-
-    def until(self, condition: Callable[[], object]) -> None:
-        from selenium.common.exceptions import (
-            NoSuchElementException,
-            StaleElementReferenceException,
-            TimeoutException,
-        )
-
-        def holds(_browser: Any) -> object:
-            try:
-                return condition()
-            except (NoSuchElementException, StaleElementReferenceException):
-                return False
-
-        try:
-            self._wait.until(holds)
-        except TimeoutException:
-            raise AssertionError(f"it did not come about; the page says: {self.body}") from None
-
-    def one(self, selector: str) -> Any:
-        return self.browser.find_element("css selector", selector)
-
-    def text(self, selector: str) -> str:
-        return str(self.one(selector).text)
-
-    @property
-    def body(self) -> str:
-        return self.text("body")
-
-    def type(self, *keys: str) -> None:
-        self.one("#words textarea").send_keys(*keys)
-
-    def ask(self, words: str) -> None:
-        self.type(words, "\ue007")  # Enter
-
-    def settled(self) -> None:
-        self.until(lambda: not self.one("#stop").is_enabled())
-        self.until(lambda: "tokens/s" in self.text("#status"))
-
-
-@pytest.fixture
-def tab(server: Any, browser: Any) -> Tab:
-    server.reply.clear()
-    return Tab(browser, server.url)
 
 
 def test_what_must_always_be_seen_is_seen(tab: Tab) -> None:
@@ -99,10 +42,12 @@ def test_stop_ends_the_engine_and_keeps_the_words(server: Any, tab: Tab, how: st
     server.reply["next"] = Reply(("word ",) * 2000, delay=0.02)
     tab.ask("hello")
     tab.until(lambda: "word" in tab.text("#chat"))
+    # The chat is drawn a moment before the button: a person too presses what can be pressed.
+    tab.until(lambda: tab.one("#stop").is_enabled())
     if how == "button":
         tab.one("#stop").click()
     else:
-        tab.type("\ue00c")
+        tab.type(ESCAPE)
     tab.settled()
     assert "stopped by you" in tab.text("#chat")
     assert 0 < tab.text("#chat").count("word") < 2000

@@ -88,7 +88,7 @@ def test_gradio_is_configured_to_keep_and_share_nothing(server: Any) -> None:
     for word in ("https://api.gradio.app", "fonts.googleapis.com", "unpkg.com"):
         assert word not in text
     chat = next(c for c in config["components"] if c["type"] == "chatbot")
-    assert chat["props"]["buttons"] == ["copy", "copy_all"]
+    assert chat["props"]["buttons"] == []
     assert chat["props"]["sanitize_html"] is True
 
 

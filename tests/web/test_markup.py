@@ -8,6 +8,7 @@ from sparsedoctor.app.consultation.assessment import Assessment, Finding, Number
 from sparsedoctor.app.consultation.consultation import Assessed
 from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.web import markup
+from sparsedoctor.app.web.texts import texts
 from sparsedoctor.app.web.visit import ShownTurn
 
 EVIL = "<script>alert(1)</script>"
@@ -53,6 +54,6 @@ def test_the_card_comes_before_the_answer() -> None:
 def test_expert_names_are_escaped(name: str) -> None:
     from sparsedoctor.app.routing_view import ExpertShare
 
-    shown = markup.routing((ExpertShare(name, 1.0),), (), "1 token")
+    shown = markup.routing((ExpertShare(name, 1.0),), (), "1 token", texts("en"))
     assert "<script>" not in shown
     assert '" onload="' not in shown

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.model_files import ModelFile
@@ -28,7 +30,8 @@ def visit_of(shared: EngineOnDemand) -> Visit:
 
 def run(visit: Visit, words: str) -> list[str]:
     """The answer's text at every picture of the turn."""
-    return [visit.latest.text for _ in visit.ask(words)]
+    visit.ask(words)
+    return [visit.latest.text for _ in visit.pictures()]
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -48,18 +51,18 @@ def test_an_answer_grows_and_ends() -> None:
 
 
 def test_rules_are_drawn_before_the_first_word() -> None:
-    visit = visit_on(ScriptedEngine([Reply(("a",))]))
-    pictures = visit.ask("hello")
-    while visit.latest.assessment is None:
-        next(pictures)
-    assert visit.latest.text == ""
-    pictures.close()
+    visit = visit_on(ScriptedEngine([Reply(("a",), first_delay=0.5)]))
+    visit.ask("hello")
+    seen = [(visit.latest.assessment is not None, visit.latest.text) for _ in visit.pictures()]
+    assert (True, "") in seen
+    assert seen[-1] == (True, "a")
 
 
 def test_stop_ends_the_engine_and_keeps_the_words() -> None:
     engine = ScriptedEngine([Reply(("word ",) * 1000, delay=0.02)])
     visit = visit_on(engine)
-    for _ in visit.ask("hello"):
+    visit.ask("hello")
+    for _ in visit.pictures():
         if visit.latest.text:
             visit.stop()
     assert visit.latest.cancelled
@@ -70,11 +73,29 @@ def test_a_closed_tab_ends_its_answer() -> None:
     engine = ScriptedEngine([Reply(("word ",) * 1000, delay=0.02), Reply(("next",))])
     shared = EngineOnDemand(lambda: engine)
     first, second = visit_of(shared), visit_of(shared)
-    pictures = first.ask("hello")
-    while not first.latest.text:
-        next(pictures)
-    pictures.close()  # what gradio does when the tab goes
+    first.ask("hello")
+    until(lambda: first.latest.text)
+    first.leave()
+    assert not first.busy
     assert run(second, "hello")[-1] == "next"
+
+
+def test_a_turn_goes_on_when_nobody_watches() -> None:
+    visit = visit_on(ScriptedEngine([Reply(("word ",) * 20, delay=0.02)]))
+    visit.ask("hello")
+    pictures = visit.pictures()
+    next(pictures)
+    pictures.close()  # what gradio does when the page is reloaded
+    assert visit.busy
+    assert [visit.latest.text for _ in visit.pictures()][-1] == "word " * 20
+
+
+def test_two_who_watch_see_the_same_end() -> None:
+    visit = visit_on(ScriptedEngine([Reply(("word ",) * 10, delay=0.02)]))
+    visit.ask("hello")
+    one, two = visit.pictures(), visit.pictures()
+    next(one)
+    assert [visit.latest.text for _ in two][-1] == [visit.latest.text for _ in one][-1] != ""
 
 
 def test_stop_in_one_tab_leaves_the_other_alone() -> None:
@@ -105,13 +126,38 @@ def test_a_dead_engine_is_told_and_the_next_question_works() -> None:
 
 
 def test_nothing_is_asked_twice_at_once_or_for_nothing() -> None:
-    visit = visit_on(ScriptedEngine())
-    assert run(visit, "  ") == []
-    pictures = visit.ask("hello")
-    next(pictures)
-    assert run(visit, "again") == []
-    pictures.close()
-    assert len(visit.turns) == 1
+    visit = visit_on(ScriptedEngine([Reply(delay=0.1)]))
+    visit.ask("  ")
+    visit.ask_again()
+    assert visit.turns == []
+    visit.ask("hello")
+    visit.ask("again")
+    visit.ask_again()
+    visit.settle()
+    assert [turn.words for turn in visit.turns] == ["hello"]
+
+
+def test_a_new_conversation_stops_the_answer_and_does_not_get_it() -> None:
+    engine = ScriptedEngine([Reply(("word ",) * 1000, delay=0.02), Reply(("next",))])
+    visit = visit_on(engine)
+    visit.ask("first matter")
+    until(lambda: visit.latest.text)
+    visit.begin(private=True)
+    assert (visit.turns, visit.busy) == ([], False)
+    assert run(visit, "second matter")[-1] == "next"
+
+
+def test_a_fault_of_the_program_is_told_and_the_page_stays_usable(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(_messages: object) -> Reply:
+        raise ZeroDivisionError
+
+    visit = visit_on(ScriptedEngine(broken))
+    run(visit, "hello")
+    assert "ZeroDivisionError" in visit.turns[0].error
+    assert "Traceback" in capsys.readouterr().err
+    assert not visit.busy
 
 
 def test_a_new_conversation_forgets() -> None:
