@@ -140,6 +140,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS])
     parser.add_argument("--limit", type=int, help="questions of each benchmark; a fixed sample")
     parser.add_argument("--loss-limit", type=int, default=200, help="texts whose loss is measured")
+    parser.add_argument("--held-out-limit", type=int, default=64, help="examples, while training")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
 
@@ -203,6 +204,7 @@ def train(
         "--seed": seed,
         "--evaluate-every": max(1, steps // 4),
         "--save-every": max(1, steps // 4),
+        "--held-out-limit": getattr(options, "held_out_limit", 64),  # train_rows.py has none
         "--threads": options.threads,
     }
     flags = [str(part) for pair in common.items() for part in pair]

@@ -37,6 +37,7 @@ class DenseTrainer(Trainer):  # type: ignore[misc]
     """transformers' Trainer; the held-out loss is measured as for the experts."""
 
     evaluate = ExpertTrainer.evaluate
+    _own_part = ExpertTrainer._own_part
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
         inputs = {name: value for name, value in inputs.items() if name != "topic_ids"}
@@ -56,6 +57,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--evaluate-every", type=int, default=50)
     parser.add_argument("--save-every", type=int, default=50)
+    parser.add_argument("--held-out-limit", type=int, default=64)
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     run = RunSettings(
@@ -68,7 +70,11 @@ def main() -> int:
         save_every=options.save_every,
         threads=options.threads,
     )
-    data = DataSettings(data=tuple(options.data), max_tokens=options.max_tokens)
+    data = DataSettings(
+        data=tuple(options.data),
+        max_tokens=options.max_tokens,
+        held_out_limit=options.held_out_limit,
+    )
     train_dense(run, data, options.rank, options.output)
     return 0
 
