@@ -9,7 +9,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from sparsedoctor.core.engine.child import ChildEngine
 from sparsedoctor.core.engine.protocol import EngineSettings, Evaluation
+from sparsedoctor.export.adapter import read_settings
 
 
 class Reference(Protocol):
@@ -37,11 +38,14 @@ def torch_is_installed() -> bool:
 
 
 class TorchReference:
-    """The base in float32 with the adapter as it was trained, through PEFT."""
+    """The base in float32 with the adapter as it was trained, through PEFT.
+
+    `any_base` accepts other weights of the same shape. Raises SparseDoctorError.
+    """
 
     name = "PyTorch"
 
-    def __init__(self, base: Path, adapter: Path) -> None:
+    def __init__(self, base: Path, adapter: Path, *, any_base: bool = False) -> None:
         # Everything is on this computer; PEFT would ask the hub about the base's name.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import torch
@@ -55,6 +59,8 @@ class TorchReference:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the libraries, about themselves
             loaded = load_base(str(base), torch.float32)
+            if any_base:
+                loaded = replace(loaded, sha256=read_settings(adapter).base_sha256)
             self._model = load_adapter(loaded, adapter)
         self._model.eval()
         self._tokenizer: Any = loaded.tokenizer

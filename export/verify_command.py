@@ -50,7 +50,7 @@ def run(words: Sequence[str]) -> int:
     prompts = _read_prompts(options.prompts) if options.prompts else PROMPTS
     engine = open_engine(path)
     try:
-        with _reference(options.against, adapter, base) as reference:
+        with _reference(options.against, adapter, base, any_base=options.any_base) as reference:
             report = compare(engine, reference, prompts, THRESHOLDS[kind])
     finally:
         engine.close()
@@ -70,7 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", help='an exported GGUF file, or "default"')
     parser.add_argument("--adapter", type=Path, metavar="DIR", help="the adapter it came from")
-    parser.add_argument("--base", help='a GGUF file, a Hugging Face folder, or "smollm2"')
+    parser.add_argument(
+        "--base",
+        help="a GGUF file, a Hugging Face folder, the hub name of one in the local cache, "
+        'or "smollm2"',
+    )
+    parser.add_argument(
+        "--any-base", action="store_true", help="as in the export: other weights of the same shape"
+    )
     parser.add_argument(
         "--against", type=Path, metavar="FILE", help="compare with this float32 GGUF instead"
     )
@@ -81,9 +88,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _reference(against: Path | None, adapter: Path | None, base: str | None) -> Iterator[Reference]:
+def _reference(
+    against: Path | None, adapter: Path | None, base: str | None, *, any_base: bool
+) -> Iterator[Reference]:
     reference: Reference
     if against is not None:
+        _refuse_rounded(against)
         reference = FileReference(against)
         try:
             yield reference
@@ -93,16 +103,27 @@ def _reference(against: Path | None, adapter: Path | None, base: str | None) -> 
     assert adapter is not None
     assert base is not None
     if torch_is_installed():
-        reference = TorchReference(find_base(base), adapter)
+        reference = TorchReference(find_base(base), adapter, any_base=any_base)
         yield reference
         return
     with tempfile.TemporaryDirectory(dir=cache_dir()) as folder:
         output = Path(folder) / "float32.gguf"
-        settings = ExportSettings(adapter, find_base(base), output, FORMATS["f32"])
+        settings = ExportSettings(
+            adapter, find_base(base), output, FORMATS["f32"], any_base=any_base
+        )
         with progress_bar() as start:
             export_mixture(settings, start)
-        with _reference(output, None, None) as reference:
+        with _reference(output, None, None, any_base=any_base) as reference:
             yield reference
+
+
+def _refuse_rounded(path: Path) -> None:
+    """A reference must be exact: beside a rounded one a wrong file may look right."""
+    kind = _type_name(read_header(path))
+    if kind != "f32":
+        raise SparseDoctorError(
+            f"{path} holds {kind} weights; compare with a float32 export (--type f32)"
+        )
 
 
 def _type_name(header: GGUFHeader) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_adapters import make_adapter
+from tiny_models import make_tiny_model
 
 from sparsedoctor.export import verify_command
 from sparsedoctor.export.cli import main
@@ -78,6 +79,85 @@ def test_against_a_named_file_with_own_prompts(
     assert "2 prompts" in told
     assert code in (0, 1)
     assert main(["verify", str(exact), "--against", str(exact)]) == 0
+
+
+BASES = ("relative", "blanks and 汉字", "link", "hub name", "home", "GGUF without an ending")
+
+
+@pytest.mark.parametrize("place", BASES)
+def test_the_base_may_be_given_as_any_path(
+    place: str,
+    export: Export,
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("peft", reason="compares with PyTorch; install sparsedoctor[train]")
+    name = place
+    if place == "relative":
+        monkeypatch.chdir(base.parent)
+        name = base.name
+    elif place == "link":
+        (tmp_path / place).symlink_to(base, target_is_directory=True)
+        name = str(tmp_path / place)
+    elif place == "hub name":
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+        folder = tmp_path / "models--some--model"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text("abc")
+        (folder / "snapshots").mkdir()
+        base.rename(folder / "snapshots" / "abc")
+        name = "some/model"
+    elif place == "home":
+        monkeypatch.setenv("HOME", str(base.parent))
+        name = f"~/{base.name}"
+    elif place.startswith("GGUF"):
+        silent = make_adapter(tmp_path / "silent", base, size=0.0)
+        words = ("--layout", "experts", "--type", "f32")
+        dense = export(*words, adapter=silent, name="dense") / "expert-1.gguf"
+        name = str(dense.rename(tmp_path / "base-as-one-file"))
+        make_adapter(tmp_path / "adapter", Path(name))
+    else:
+        name = str(base.rename(tmp_path / place))
+    adapter = tmp_path / "adapter"
+    words = ("--adapter", str(adapter), "--base", name)
+    path = tmp_path / "model.gguf"
+    assert main([*words, "--output", str(path), "--type", "f32"]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(path), *words]) == 0
+    told = capsys.readouterr().out
+    assert "against PyTorch" in told
+    assert "same tokens for 8 of 8" in told
+
+
+@pytest.mark.parametrize("torch", [True, False], ids=["torch", "no torch"])
+def test_other_weights_are_accepted_on_request_as_by_the_export(
+    torch: bool,
+    export: Export,
+    tmp_path: Path,
+    adapter: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if torch:
+        pytest.importorskip("peft", reason="needs sparsedoctor[train]")
+    else:
+        monkeypatch.setattr(verify_command, "torch_is_installed", lambda: False)
+    other = make_tiny_model(tmp_path / "other", "llama", seed=7)
+    path = export("--any-base", "--type", "f32", base=other)
+    words = ["verify", str(path), "--adapter", str(adapter), "--base", str(other)]
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "sha256" in capsys.readouterr().err
+    assert main([*words, "--any-base"]) == 0
+
+
+def test_a_rounded_reference_is_refused(export: Export, capsys: pytest.CaptureFixture[str]) -> None:
+    path = export()
+    capsys.readouterr()
+    assert main(["verify", str(path), "--against", str(path)]) == 2
+    assert "holds q8_0 weights; compare with a float32 export" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
