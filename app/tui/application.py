@@ -8,13 +8,16 @@ from typing import ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.theme import Theme
 
 from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.model_choice import Model
+from sparsedoctor.app.settings import Settings, load_settings, save_settings
 from sparsedoctor.app.tui.chat_screen import ChatScreen
 from sparsedoctor.app.tui.themes import THEMES
 from sparsedoctor.core.engine.protocol import Sampling
+from sparsedoctor.core.errors import SparseDoctorError
 
 
 class ChatApp(App[None]):
@@ -51,7 +54,26 @@ class ChatApp(App[None]):
     def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = THEMES[0].name
+        self.theme = self._theme_of_last_time = self._remembered_theme()
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
+
+    def _remembered_theme(self) -> str:
+        """The theme chosen last time, if it is still there."""
+        try:
+            chosen = load_settings().theme
+        except SparseDoctorError as error:
+            self.notify(str(error), severity="warning", timeout=20)
+            chosen = ""
+        return chosen if chosen in self.available_themes else THEMES[0].name
+
+    def _remember_theme(self, theme: Theme) -> None:
+        if theme.name == self._theme_of_last_time:
+            return  # nothing was chosen
+        self._theme_of_last_time = theme.name
+        try:
+            save_settings(Settings(theme=theme.name))
+        except SparseDoctorError as error:
+            self.notify(str(error), severity="warning")
 
     def get_default_screen(self) -> Screen[None]:
         return self._chat
