@@ -188,6 +188,7 @@ def test_contamination_finds_the_same_question_and_thirteen_words(
         (2, "13-gram", "5"),
     ]
     assert report["files"][0] == {"file": str(train), "rows": 4, "exact": 1, "ngram": 1}
+    assert report["rows"][1]["shared"] == long[3:16]
     assert "2 of 10 questions" in capsys.readouterr().out
 
 
@@ -200,7 +201,34 @@ def test_a_download_that_cannot_be_had_is_told_in_one_line(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "by hand" in error
-    assert not list((tmp_path / "data").rglob("*.part"))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [("cmb", True), ("cmexam", True), ("cmmlu-med", True), ("medqa-zh", False), ("mmlu-med", False),
+     ("medmcqa", False), ("medquad", False)],
+)  # fmt: skip
+def test_a_missing_file_offers_download_only_where_there_is_one(
+    name: str, offered: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["run", "--model", "default", "--benchmark", name, "--data", str(tmp_path / "data")]
+    assert main([*call, "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "publish it at http" in error
+    assert ("--download" in error) is offered
+
+
+def test_a_run_that_no_published_score_stands_beside_is_no_empty_row(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = result_of(run)
+    write_json(run / "result.json", result | {"benchmark": "mmlu-med", "title": "MMLU, medical"})
+    assert main(["leaderboard", str(run)]) == 0
+    text = capsys.readouterr().out
+    assert "this run" not in text
+    assert "MMLU, medical has no column here" in text
 
 
 @pytest.fixture

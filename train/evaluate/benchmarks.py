@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.loaders import cmb, cmexam, cmmlu, exam_lines, medquad
+from sparsedoctor.train.evaluate.loaders.files import MissingFile
 from sparsedoctor.train.evaluate.questions import Language, Question, QuestionSet
 
 Loader = Callable[[Path, str], QuestionSet]
@@ -133,7 +134,11 @@ def load_questions(
     `limit` keeps that many questions, spread evenly over each subject's file, and always the
     same ones: runs with one limit can be compared pair by pair.
     """
-    loaded = benchmark.load(data, benchmark.name)
+    try:
+        loaded = benchmark.load(data, benchmark.name)
+    except MissingFile as error:
+        offer = " (or run again with --download)" if benchmark.downloads else ""
+        raise MissingFile(f"{error}{offer}") from error
     if shots_from is not None:
         loaded = replace(loaded, shots=benchmark.load(shots_from, benchmark.name).questions)
     repeated = [name for name, n in Counter(q.id for q in loaded.questions).items() if n > 1]

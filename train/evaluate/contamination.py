@@ -19,7 +19,7 @@ from tqdm import tqdm
 from sparsedoctor.train.data.records import Record, read_records
 from sparsedoctor.train.evaluate.benchmarks import Benchmark
 from sparsedoctor.train.evaluate.journal import write_json
-from sparsedoctor.train.evaluate.overlap import ngrams, words
+from sparsedoctor.train.evaluate.overlap import ngrams, spelled, words
 from sparsedoctor.train.evaluate.questions import Question
 
 REPORT = "contamination.json"
@@ -52,11 +52,11 @@ class Index:
         spoken = [words(text) for text in texts]
         for tokens in spoken:
             if tokens and (identity := self.same.get(tuple(tokens))) is not None:
-                return "exact", identity, " ".join(tokens)
+                return "exact", identity, spelled(tokens)
         for tokens in spoken:
             for run in ngrams(tokens, self.n):
                 if (identity := self.runs.get(run)) is not None:
-                    return f"{self.n}-gram", identity, " ".join(run)
+                    return f"{self.n}-gram", identity, spelled(run)
         return None
 
 

@@ -43,8 +43,8 @@ def fetch(address: str, target: Path) -> tuple[int, str]:
     partial = target.with_name(target.name + ".part")
     digest, size = hashlib.sha256(), 0
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(address, timeout=_TIMEOUT) as source:
+            target.parent.mkdir(parents=True, exist_ok=True)
             total = int(source.headers.get("Content-Length") or 0) or None
             with (
                 partial.open("wb") as file,

@@ -60,12 +60,18 @@ def _our_rows(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     for run in runs:
         if run.result["accuracy"] is None:
             continue
+        found = _cells(run)
+        if not found:
+            notes[
+                f"{run.result['title']} has no column here; `sparsedoctor-eval compare` shows it."
+            ] = None
+            continue
         settings = run.result["settings"]
         protocol = f"{settings['shots']}-shot, {settings['scoring']}"
         if settings["compatibility"]:
             protocol += f", as {settings['compatibility']}"
         cells = rows.setdefault((run.result["model"]["name"], protocol), {})
-        cells |= _cells(run)
+        cells |= found
         for caveat in run.result.get("caveats", []):
             notes[f"{run.result['title']} here: {caveat}."] = None
     lines = [

@@ -15,6 +15,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
+def spelled(tokens: Sequence[str]) -> str:
+    """Words as a person writes them: Chinese without spaces."""
+    return re.sub(r"(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])", "", " ".join(tokens))
+
+
 def ngrams(tokens: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
     """Every run of `n` neighbours."""
     return (tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))

@@ -135,7 +135,7 @@ def _find_key(questions: Path) -> Path:
     raise MissingFile(
         f"{questions} holds questions without their key; its authors publish the key as "
         f"https://github.com/FreedomIntelligence/CMB/blob/main/data/{KEY}: "
-        f"put it at {questions.parent / KEY} (or run again with --download)"
+        f"put it at {questions.parent / KEY}"
     )
 
 

@@ -102,6 +102,10 @@ class _Layout:
 
 
 def _load(data: Path, layout: _Layout) -> QuestionSet:
+    if data.is_file():
+        raise SparseDoctorError(
+            f"{data} is a file; {layout.name} is read from the folder that holds dev/ and test/"
+        )
     roots = [root for root in (data, data / "data", data.parent) if (root / "test").is_dir()]
     root = roots[0] if roots else data
     questions, shots, files = [], [], []
@@ -110,7 +114,7 @@ def _load(data: Path, layout: _Layout) -> QuestionSet:
         if not path.is_file():
             raise MissingFile(
                 f"{layout.name}'s subject {subject} is not at {path}; its authors publish it at "
-                f"{layout.published}: put it there (or run again with --download)"
+                f"{layout.published}: put it there"
             )
         questions += layout.read(path, subject, "test")
         files.append(str(path))

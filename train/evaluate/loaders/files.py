@@ -91,7 +91,7 @@ def find_file(data: Path, names: Iterable[str], wanted: str, published: str) -> 
                     return candidate
     raise MissingFile(
         f"{wanted} is not at {data}; its authors publish it at {published}: "
-        f"put it at {data / names[0]} (or run again with --download)"
+        f"put it at {data / names[0]}"
     )
 
 
