@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from sparsedoctor.core.bundle import PREFIX, bundle_fields
 from sparsedoctor.export.base import open_base
@@ -61,7 +61,7 @@ def export_experts(
                 f"layers.{layer}.router": adapter.router(layer)
                 for layer in range(base.shape.layers)
             }
-            save_file(routers, part / "routers.safetensors")
+            (part / "routers.safetensors").write_bytes(save(routers))
             keys = bundle_fields(metadata)
             described = {key.removeprefix(PREFIX): value for key, value in keys.items()}
             described |= {name: getattr(metadata, name) for name in _TABLES}

@@ -32,7 +32,11 @@ def write_modelfile(model: Path, *, force: bool = False) -> Path:
     path = model.parent / "Modelfile"
     if path.exists() and not force:
         raise SparseDoctorError(f"{path} exists already; --force replaces it")
-    path.write_text(modelfile(model), encoding="utf-8")
+    text = modelfile(model)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SparseDoctorError(f"cannot write {path}: {error.strerror}") from error
     return path
 
 

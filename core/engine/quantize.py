@@ -62,6 +62,12 @@ def quantize(
         if keep_router_float32:
             _refuse_other_router(partial)
         partial.replace(destination)
+    except EngineError as error:
+        if "iostream" not in str(error):  # the C++ library's word for a write that failed
+            raise
+        raise EngineError(
+            f"the disk of {destination.parent} is full; {destination.name} was not written"
+        ) from error
     except OSError as error:
         raise EngineError(f"cannot write {destination}: {error.strerror}") from error
     finally:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import GGMLQuantizationType, GGUFWriter
 from safetensors.numpy import load_file, save_file
 from tiny_adapters import make_adapter
 from tiny_models import make_tiny_model
@@ -189,6 +191,89 @@ def test_a_truncated_gguf_base_is_refused(
     with smollm2_gguf.open("rb") as file:
         short.write_bytes(file.read(40_000_000))
     assert "is damaged" in refused(base=short)
+
+
+def test_a_safetensors_file_renamed_to_gguf_is_refused(
+    refused: Refused, tmp_path: Path, base: Path
+) -> None:
+    renamed = (base / "model.safetensors").rename(tmp_path / "model.gguf")
+    assert "is not a GGUF model file" in refused(base=renamed)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tensor", "kind", "named"),
+    [
+        ("gemma3", "token_embd", GGMLQuantizationType.F16, "has the architecture gemma3"),
+        ("llama", "token_embd", GGMLQuantizationType.I16, "stores weights as I16"),
+        ("llama", "output_norm", GGMLQuantizationType.F16, "no embedding"),
+        ("llama", "token_embd", GGMLQuantizationType.F16, "lacks the tensor model.norm.weight"),
+    ],
+)
+def test_a_gguf_of_the_wrong_kind_is_refused_by_name(
+    refused: Refused,
+    tmp_path: Path,
+    architecture: str,
+    tensor: str,
+    kind: GGMLQuantizationType,
+    named: str,
+) -> None:
+    path = tmp_path / "other.gguf"
+    writer = GGUFWriter(path, architecture)
+    for key, value in {
+        "block_count": 2, "embedding_length": 64, "feed_forward_length": 128,
+        "context_length": 512, "attention.head_count": 4,
+    }.items():  # fmt: skip
+        writer.add_uint32(f"{architecture}.{key}", value)
+    writer.add_float32(f"{architecture}.attention.layer_norm_rms_epsilon", 1e-6)
+    writer.add_tensor(f"{tensor}.weight", np.ones((8, 64), np.float16), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert named in refused(base=path)
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut short": lambda data: data[:-1000],
+    "empty": lambda data: b"",
+    "header longer than the file": lambda data: struct.pack("<Q", 1 << 40) + data[8:],
+    "header longer than allowed": lambda data: struct.pack("<Q", 1 << 63) + data[8:],
+    "no JSON": lambda data: data[:8] + b"?" * 100 + data[108:],
+    "GGUF": lambda data: b"GGUF" + data[4:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("part", ["base", "adapter"])
+def test_damaged_safetensors_are_refused(
+    refused: Refused, base: Path, adapter: Path, part: str, damage: str
+) -> None:
+    name = "model.safetensors" if part == "base" else "adapter_model.safetensors"
+    file = (base if part == "base" else adapter) / name
+    file.write_bytes(DAMAGE[damage](file.read_bytes()))
+    assert f"{file} is damaged" in refused()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (None, "lacks the tensor model.layers.1.mlp.down_proj.weight"),
+        (np.zeros((64, 96), np.float32), "model.layers.1.mlp.down_proj.weight is [64, 96]"),
+        (np.zeros((64, 128), np.int8), "has the type I8"),
+        (np.full((64, 128), np.inf, np.float32), "not finite"),
+    ],
+    ids=["missing", "mis-shaped", "of integers", "infinite"],
+)
+def test_a_wrong_tensor_of_the_base_is_named(
+    refused: Refused, base: Path, values: np.ndarray | None, named: str
+) -> None:
+    name = "model.layers.1.mlp.down_proj.weight"
+    tensors = load_file(base / "model.safetensors")
+    del tensors[name]
+    save_file(tensors | ({} if values is None else {name: values}), base / "model.safetensors")
+    line = refused("--any-base")
+    assert named in line
+    assert name in line
 
 
 def test_a_base_that_is_a_mixture_already_is_refused(

@@ -13,7 +13,7 @@ from tiny_adapters import make_adapter
 from tiny_models import make_tiny_model
 
 from sparsedoctor.core.gguf_header import read_header
-from sparsedoctor.export import gguf_file
+from sparsedoctor.export import folder, gguf_file
 from sparsedoctor.export.cli import main
 from sparsedoctor.export.modelfile import modelfile
 
@@ -110,8 +110,20 @@ def mounted(folder: Path, size: str) -> bool:
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("layout", "kind", "size"),
+    [
+        ("moe", "q8_0", "200k"),
+        ("moe", "q4_k_m", "200k"),  # full while the float32 file is written
+        ("moe", "q4_k_m", "1100k"),  # while llama.cpp quantises it
+        ("experts", "f32", "700k"),
+        ("hf", "f32", "300k"),
+    ],
+)
 def test_a_small_disk_is_refused_before_writing_and_told_when_it_fills(
-    export: Export,
+    layout: str,
+    kind: str,
+    size: str,
     base: Path,
     adapter: Path,
     tmp_path: Path,
@@ -120,16 +132,20 @@ def test_a_small_disk_is_refused_before_writing_and_told_when_it_fills(
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if not mounted(disk, "200k"):
+    if not mounted(disk, size):
         pytest.skip("a tmpfs cannot be mounted here (needs root)")
+    words = ["--adapter", str(adapter), "--base", str(base), "--output", str(disk / "out")]
+    words += ["--layout", layout, "--type", kind]
     try:
-        words = ["--adapter", str(adapter), "--base", str(base), "--output", str(disk / "m.gguf")]
         assert main(words) == 2
         assert "MB free" in capsys.readouterr().err
         # Somebody else takes the disk after the check.
         monkeypatch.setattr(gguf_file, "check_disk", lambda *_: None)
+        monkeypatch.setattr(folder, "check_disk", lambda *_: None)
         assert main(words) == 2
-        assert "is full" in capsys.readouterr().err
+        told = capsys.readouterr().err.strip().splitlines()
+        assert "is full" in told[-1]
+        assert [line for line in told if line.startswith("error")] == told[-1:]
         assert list(disk.iterdir()) == []
     finally:
         subprocess.run(["umount", str(disk)], check=True)
