@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import sys
+import time
 from pathlib import Path
 
+import pytest
 from tui.terminal import CTRL_Q, ENTER, ESCAPE, Terminal
+
+TAB, CTRL_D, CTRL_N, CTRL_S = "\t", "\x04", "\x0e", "\x13"
+F4, F5 = "\x1bOS", "\x1b[15~"
 
 
 def test_a_consultation_with_a_plain_model(terminals: list[Terminal], smollm2_gguf: Path) -> None:
@@ -27,17 +33,57 @@ def test_a_consultation_with_a_plain_model(terminals: list[Terminal], smollm2_gg
     assert terminal.ended() == 0
 
 
-def test_the_default_model_is_assembled_and_shows_its_experts(terminals: list[Terminal]) -> None:
-    terminal = Terminal("chat", "--seed", "7", "--max-tokens", "40", columns=120, rows=40)
+def test_the_default_model_is_assembled_and_everything_works_with_it(
+    terminals: list[Terminal], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where the summary is written
+    options = ("--seed", "7", "--max-tokens", "40", "--region", "GB")
+    terminal = Terminal("chat", *options, columns=120, rows=40)
     terminals.append(terminal)
     terminal.until("assembled now")
     terminal.until("small demonstration model, no medical advice", 300)
     terminal.until("ready")
-    terminal.type("What is asthma?" + ENTER)
+    terminal.type(f"What is asthma?{ENTER}")
     terminal.until("tokens of the answer")
-    terminal.until("tokens/s")
+    terminal.until("ready")
+    terminal.type(f"How is it treated?{ENTER}")
+    terminal.until("writing")
+    terminal.until("ready")
+    terminal.type(F4)
+    terminal.until("4 messages")
+    terminal.type(ESCAPE)
+    time.sleep(0.5)  # a key right after Escape would be read as Alt and that key
+    terminal.type(CTRL_N)
+    terminal.until("Describe what troubles you")
+    terminal.type(F4)
+    terminal.until("4 messages")
+    terminal.type(ENTER)
+    terminal.until("How is it treated?")
+    terminal.type(F5)
+    terminal.until("Summary for a doctor")
+    terminal.type(CTRL_S)
+    terminal.until("Saved as")
+    (summary,) = tmp_path.glob("sparsedoctor-summary-*.md")
+    written = summary.read_text()
+    assert "> What is asthma?" in written
+    assert "> How is it treated?" in written
+    assert "seed 7" in written
+    assert re.search("Model SHA-256: [0-9a-f]{64}", written)
+    history = home / "data" / "history.db"
+    assert b"How is it treated?" in saved(history)
+    terminal.type(F4)
+    terminal.until("4 messages")
+    terminal.type(CTRL_D)
+    terminal.until("cannot be brought back")
+    terminal.type(TAB + ENTER)
+    terminal.until("no conversation is saved yet")
+    assert b"How is it treated?" not in saved(history)
     terminal.type(CTRL_Q)
     assert terminal.ended() == 0
+
+
+def saved(history: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in history.parent.glob("history.db*"))
 
 
 def test_a_screen_that_would_draw_into_a_file_is_refused(
