@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
+from gguf import GGUFReader, quants
 from tiny_adapters import make_adapter
 from tiny_models import PROMPTS, make_tiny_model
 
 from sparsedoctor.core.bundle import read_bundle
+from sparsedoctor.core.engine.quantize import quantize
 from sparsedoctor.core.engine.rounding import rounded
 from sparsedoctor.core.gguf_header import read_header
 from sparsedoctor.export.adapter import Adapter
@@ -56,6 +58,32 @@ def test_a_k_quant_file_is_whole_sealed_and_close(
         engine.close()
         reference.close()
     assert 1e-4 < report.difference.relative_error < 0.5  # random weights feel rounding most
+
+
+@pytest.mark.parametrize(
+    "name", ["F16", "BF16", "Q8_0", "Q5_1", "Q4_1", "Q6_K", "Q4_K_M", "Q3_K_M", "Q2_K", "IQ4_XS"]
+)
+def test_a_base_of_any_quantisation_is_read_as_gguf_py_reads_it(
+    export: Export, wide: tuple[Path, Path], name: str, tmp_path: Path
+) -> None:
+    base, adapter = wide
+    words = ("--layout", "experts", "--type", "f32")
+    dense = export(*words, base=base, adapter=adapter, name="dense") / "expert-1.gguf"
+    path = tmp_path / "quantised.gguf"
+    quantize(dense, path, name)
+    opened = open_base(path)
+    stored = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    kinds = set()
+    for part, short in (("mlp.gate_proj", "ffn_gate"), ("self_attn.o_proj", "attn_output")):
+        tensor = stored[f"blk.1.{short}.weight"]
+        expected = quants.dequantize(tensor.data, tensor.tensor_type)
+        rows = opened.rows(f"model.layers.1.{part}.weight", 3, 200)
+        np.testing.assert_array_equal(rows, expected[3:200])
+        kinds.add(tensor.tensor_type.name)
+    opened.close()
+    assert any(kind.startswith(name.removesuffix("_M")) for kind in kinds), kinds
+    again = make_adapter(tmp_path / "again", path, hidden=256, ffn=512, query=256, key=128)
+    assert read_bundle(export(base=path, adapter=again, name="from-quantised.gguf"))
 
 
 def test_the_temporary_disk_is_stated_beforehand(

@@ -10,7 +10,12 @@ from tiny_adapters import make_adapter
 from tiny_models import PROMPTS, make_tiny_model
 
 from sparsedoctor.core.engine.protocol import Engine
+from sparsedoctor.export.base import open_base, read
+from sparsedoctor.export.gguf_base import gguf_name
+from sparsedoctor.export.gguf_file import write_gguf
 from sparsedoctor.export.mixture import ExportSettings, export_mixture
+from sparsedoctor.export.plan import ready_tensor
+from sparsedoctor.export.rotary import interleave
 from sparsedoctor.export.types import FORMATS
 
 pytest.importorskip("torch", reason="the reference is PyTorch; install sparsedoctor[train]")
@@ -80,6 +85,50 @@ def test_a_float32_export_equals_the_pytorch_model(case: str, tmp_path: Path) ->
     assert report.same_tokens == len(PROMPTS)
     assert report.routing is not None
     assert report.routing.min() > 0.999
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_a_base_that_is_a_gguf_of_its_own_architecture(family: Any, tmp_path: Path) -> None:
+    """As published: Qwen under its own name, rows as in the folder; Llama with rows permuted."""
+    width = 128 if family == "qwen3" else 16  # transformers reads every Qwen3 GGUF as if of 128
+    folder = make_tiny_model(tmp_path / "folder", family, head_dim=width)
+    base = write_dense_gguf(folder, tmp_path / "base.gguf")
+    adapter = make_adapter(
+        tmp_path / "adapter", base, family=family, shared_rank=2, attention_rank=2,
+        query=4 * width, key=2 * width,
+    )  # fmt: skip
+    engine = open_file(exported(tmp_path, base, adapter))
+    try:
+        report = compare(engine, TorchReference(base, adapter), PROMPTS, THRESHOLDS["f32"])
+    finally:
+        engine.close()
+    assert report.problems == ()
+    assert report.difference.agreement == 1.0
+
+
+def write_dense_gguf(folder: Path, path: Path) -> Path:
+    base = open_base(folder)
+    shape = base.shape
+    own = {
+        "block_count": shape.layers, "context_length": shape.context,
+        "embedding_length": shape.hidden, "feed_forward_length": shape.ffn,
+        "attention.head_count": shape.heads, "attention.head_count_kv": shape.kv_heads,
+        "attention.key_length": shape.head_dim, "attention.value_length": shape.head_dim,
+        "attention.layer_norm_rms_epsilon": shape.norm_epsilon, "rope.freq_base": shape.rope_theta,
+        "rope.dimension_count": shape.head_dim, "vocab_size": shape.vocab,
+    }  # fmt: skip
+    fields = {f"{shape.family}.{key}": value for key, value in own.items()}
+    exact, tensors = FORMATS["f32"], []
+    for name in shape.tensor_shapes() | shape.optional_shapes():
+        values = read(base, name) if base.tensor_shape(name) else None
+        heads = {"q_proj": shape.heads, "k_proj": shape.kv_heads}.get(name.split(".")[-2])
+        if values is not None and heads and shape.family == "llama":
+            values = interleave(values, heads)
+        if values is not None:
+            tensors.append(ready_tensor(gguf_name(name) or "", values, exact))
+    write_gguf(path, shape.family, fields | base.tokenizer_fields(), tensors)
+    base.close()
+    return path
 
 
 def test_smollm2_in_float32_equals_the_pytorch_model(smollm2_gguf: Path, tmp_path: Path) -> None:
