@@ -35,8 +35,11 @@ _WORDS = {
 } | {"a": 1, "an": 1, "couple": 2, "few": 3, "several": 4, "thirty": 30, "forty": 40, "twenty": 20}
 _EN = r"(\d{1,4}(?:\.\d{1,2})?|(?:a couple|a few|" + "|".join(_WORDS) + r")\b)"
 
+_DECIMAL_COMMA = re.compile(r"(?<=\b3\d),(?=\d\b)|(?<=\b4[0-2]),(?=\d\b)")
 _TEMPERATURE = re.compile(
-    r"(?:(?<![\d.])(\d{2,3}(?:\.\d)?)\s{0,2}(?:°\s{0,2}[cf]?|度(\d)?|degrees?\s?[cf]?\w{0,12}"
+    r"(?:(?<![\d.,/:$£€])((?:3[5-9]|4[0-2])\.\d)(?![\d%/]|\s{0,2}(?:kg|cm|mmol|mg|w(?:ee)?ks?|years?|lbs?"
+    r"|ml|l\b|k\b|m\b|元|块|公斤|斤|千克|厘米|万|岁|周)))"
+    r"|(?:(?<![\d.])(\d{2,3}(?:\.\d)?)\s{0,2}(?:°\s{0,2}[cf]?|度(\d)?|degrees?\s?[cf]?\w{0,12}"
     r"|deg\b|摄氏度|华氏度|[cf]\b))"
     r"|(?:(三十[五六七八九]|四十[一二]?)度([一二三四五六七八九半])?)"
     r"|(?:(?:temp\w{0,9}|fever\w{0,3}|therm\w{0,12}|feels? hot|体温计?|烧到了?|高烧|发烧|发热|低烧"
@@ -44,9 +47,10 @@ _TEMPERATURE = re.compile(
     r"|weeks?|天|小时|周|岁|years?|bpm|months?|月)))"
 )
 _OXYGEN = re.compile(
-    r"(?:spo2?|o2\s?sats?|\bo2|oxygen\w{0,3}|\bsats?\b|saturat\w{0,5}|血氧饱和度|血氧"
+    r"(?:spo2?|o2\s?sats?|\bo2|oxygen\w{0,3}|\boxi\w{3,7}|\bsats?\b|saturat\w{0,5}|血氧饱和度|血氧"
     r"|氧饱和度?)[^\d\n。;；]{0,30}?(\d{2,3}(?:\.\d)?)(?!\d|/)"
     r"|(?<!\d)(\d{2})\s?%\s{0,2}(?:oxygen|o2|spo2|on room air|on air|血氧)"
+    r"|氧[^\d\n。;；]{0,6}?([四五六七八九]十[一二三四五六七八九几]?)"
 )
 _PRESSURE = re.compile(
     r"(?<![\d/.])(\d{2,3})\s{0,2}(?:/|over|比|／)\s{0,2}(\d{2,3})(?![\d/]|\s{0,2}(?:年|月))"
@@ -71,15 +75,22 @@ _BREATHS = re.compile(
     r"(?:respiratory rate|respirations?|resp rate|breathing rate|\brr\b|呼吸频率"
     r"|呼吸)[^\d\n。;；/]{0,18}?(\d{2,3})(?![\d/%])"
     r"|(?<!\d)(\d{2,3})\s{0,2}breaths"
+    r"|breath(?:s|es|ing|e)?\D{0,12}?(\d{1,3})\s{0,2}(?:x|times)?\s?"
+    r"(?:a|per|in a|in one|every|/)\s?min"
+    r"|(?<!\d)(\d{1,3})\s{0,2}breaths?\s?(?:a|per|/)\s?min"
 )
 _SUGAR = re.compile(
     r"(?:glucose|sugars?|\bbgl?|\bbm|dexi|fingerstick|血糖|餐后"
-    r"|空腹)[^\d\n。;；]{0,32}?(\d{1,4}(?:\.\d{1,2})?)\s{0,2}(mmol|mg|毫摩|毫克)?"
+    r"|空腹)[^\d\n。;；?？!！]{0,32}?(\d{1,4}(?:\.\d{1,2})?)(?!\s?(?:岁|天|年|周|years?|days?|个))\s{0,2}"
+    r"(mmol|mg|毫摩|毫克)?"
     r"|(?<![\d.])(\d{1,4}(?:\.\d{1,2})?)\s{0,2}(mmol|mg\s?/\s?dl|mg\s?%)"
 )
 _AGE = re.compile(
     rf"(?<![a-z\d.]){_EN}\s{{0,2}}[- ]?(year|yr|month|mth|mo|week|wk|day"
     rf"|hour)s?[- ]{{0,2}}(?:old|of age)"
+    rf"|\b(?:son|daughter|baby|bub|bubs|ds|dd|lo|boy|girl|newborn|infant|twins?|little one|kid"
+    rf"|toddler|granddaughter|grandson|nephew|niece)(?:'?s|,|\s(?:is|was|at|just|now|only|aged?)){{0,3}}"
+    rf"\s{_EN}\s{{0,2}}(day|week|wk|month|mth)s?\b(?!\s(?:ago|now|after|pregnan))"
     r"|(?<![\d.])(\d{1,3})\s?-?(?:yo|y/o|y\.o\.?|yrs?|m/o)\b"
     r"|\b(?:age[ds]?|aged about)\s{0,2}:?(\d{1,3})\b"
     r"|(?<![\d.])(\d{2})(?:m|f)\b(?!/)"
@@ -87,7 +98,7 @@ _AGE = re.compile(
     r"(?=[,.;!?]|\sand\b|\syears?\b|\swith\b|$)"
 )
 _AGE_ZH = re.compile(
-    rf"{_N}\s?(?:周岁|岁)|{_N}\s?(?:个多?月|月)(?:大|龄|的?宝宝|的?婴|的?孩子|的?女儿|的?儿子"
+    rf"{_N}\s?(?:周岁|岁)|{_N}\s?(?:个[多半]?月|月)(?:大|龄|的?宝宝|的?婴|的?孩子|的?女儿|的?儿子"
     rf"|的?娃|零)|出生后?才?{_N}\s?(天|周|个?月)"
     rf"|{_N}\s?(天|周)(?:大|龄)|(?:宝宝|孩子|婴儿|娃|女儿|儿子)(?:才|刚|现在"
     rf"|今年)?{_N}\s?(个?多?月|天|周)(?!的?烧|了)"
@@ -101,8 +112,8 @@ _DAY_NUMBER = re.compile(
 )
 _DURATION_ZH = re.compile(rf"{_N}\s?多?个?多?(分钟|小时|钟头|天|日|星期|礼拜|周|月|年)(?!大|龄)")
 _WEEKS = re.compile(
-    r"(?<!\d)(\d{1,2})\s{0,2}-?w(?:ee)?ks?(?:\s{0,2}\+?\d)?\s{0,2}(?:pregnan|along|gestation"
-    r"|preggo)"
+    r"(?<!\d)(\d{1,2})\s{0,2}-?w(?:ee)?ks?(?:\s{0,2}\+?\d)?\s{0,2}(?:pregnan|along|gestation|miscarr"
+    r"|preggo|miscarr)"
     r"|\b(?:i'?m|i am|at|she'?s|wife is|now)\s(\d{1,2})\s?w(?:ee)?ks?\b"
     r"(?!\s(?:old|into|post|after|out|ago|in\b|of))"
     r"|(?:^|[.!?,\n]\s{0,2})(\d{1,2})(?:\s?\+\s?\d)?\s?w(?:ee)?ks?\s{0,2}"
@@ -145,11 +156,12 @@ _AMOUNT_WORDS = re.compile(
 )
 _AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周")
 _SUGAR_WORDS = re.compile("mg/|mg /|glucose|sugar|bg|bm|dexi|finger|mmol|血糖|餐后|空腹")
-_OXYGEN_WORDS = re.compile("o2|oxygen|sat|spo|氧")
+_OXYGEN_WORDS = re.compile("o2|oxygen|oxi|sat|spo|氧")
 
 
 def measures(plain: str) -> dict[str, list[Value]]:
     """Every measure that `plain` (normalised text) states, by name."""
+    plain = _DECIMAL_COMMA.sub(".", plain)
     found: dict[str, list[Value]] = {}
 
     def put(name: str, value: float, match: re.Match[str]) -> None:
@@ -162,9 +174,9 @@ def measures(plain: str) -> dict[str, list[Value]]:
     if digits or "十" in plain:
         for value, match in _temperatures(plain):
             put("temp", value, match)
-    if digits and speaks_of(_OXYGEN_WORDS):
+    if speaks_of(_OXYGEN_WORDS):
         for match in _OXYGEN.finditer(plain):
-            value = float(match[1] or match[2])
+            value = number(match[1] or match[2] or match[3])
             if 40 <= value <= 100:
                 put("spo2", value, match)
     if digits:
@@ -236,12 +248,13 @@ def number(text: str) -> float:
 
 def _temperatures(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
     for match in _TEMPERATURE.finditer(plain):
-        if match[3]:
-            value = number(match[3]) + (
-                number(match[4]) / (1 if match[4] == "半" else 10) if match[4] else 0
-            )
+        bare, written, tenth, chinese, chinese_tenth, named = match.groups()
+        if chinese:
+            value = number(chinese)
+            if chinese_tenth:
+                value += number(chinese_tenth) / (1 if chinese_tenth == "半" else 10)
         else:
-            value = float(match[1] or match[5]) + (float(match[2]) / 10 if match[2] else 0)
+            value = float(bare or written or named) + (float(tenth) / 10 if tenth else 0)
         if 93 <= value <= 115:  # nobody lives at that many °C
             value = (value - 32) / 1.8
         if 25 <= value <= 44:
@@ -250,10 +263,11 @@ def _temperatures(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
 
 def _ages(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
     for match in _AGE.finditer(plain):
-        if match[1]:
-            yield number(match[1]) * _DAYS[match[2]] / 365, match
+        count, unit = match[1] or match[3], match[2] or match[4]
+        if count:
+            yield number(count) * _DAYS[unit] / 365, match
         else:
-            yield float(match[3] or match[4] or match[5] or match[6]), match
+            yield float(next(group for group in match.groups()[4:] if group)), match
     for match in _AGE_ZH.finditer(plain):
         years, months, born, born_unit, small, small_unit, child, child_unit = match.groups()
         if years:

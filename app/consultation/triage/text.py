@@ -32,8 +32,8 @@ _COMMA_WEIGHT = 0.5
 _STRAIGHT = {"’": "'", "‘": "'", "´": "'", "`": "'", "“": '"', "”": '"', "℃": "c", "℉": "f"}
 # Other ways to write a character, and Cantonese words that are one character for one.
 _VARIANTS = dict(
-    zip("著妳牠裏麽喫唔冇嘅咗佢喺睇瞓飲饮食郁係系啲俾畀攰哋嚟攞嗰屙咁企",
-        "着你它里么吃不没的了他在看睡喝喝吃动是是些被被累们来拿那拉很站", strict=True)
+    zip("著妳牠裏麽喫唔冇嘅咗佢喺睇瞓飲饮食郁係系啲俾畀攰哋嚟攞嗰屙咁企搵脷焗",
+        "着你它里么吃不没的了他在看睡喝喝吃动是是些被被累们来拿那拉很站找舌闷", strict=True)
 )  # fmt: skip
 # One typed word for two.
 _DRAWN_TOGETHER = {"wanna": "want to", "gonna": "going to", "gotta": "got to", "cannot": "cant"}
@@ -205,6 +205,9 @@ class Spelling:
         if alias is not None:
             return stem(alias)
         root = stem(word)
+        alias = self._aliases.get(root)
+        if alias is not None:
+            return stem(alias)
         if root in self._stems or word in self._others or root in self._others:
             return root
         if self._SHORTEST <= len(bare) <= 20:
