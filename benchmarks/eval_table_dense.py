@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def main() -> int:
 def train_dense(run: RunSettings, data: DataSettings, rank: int, output: Path) -> None:
     """Train and write `output`/adapter: PEFT's files and dense.json with the held-out loss."""
     transformers.utils.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries', to their own users
     if run.threads:
         torch.set_num_threads(run.threads)
     transformers.set_seed(run.seed)

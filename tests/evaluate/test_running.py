@@ -173,6 +173,7 @@ def test_an_unreadable_answer_is_b_only_in_the_compatibility_mode(tmp_path: Path
     assert (ours["accuracy"]["micro"], ours["invalid_rate"]) == (0.0, 1.0)
     assert (theirs["accuracy"]["micro"], theirs["invalid_rate"]) == (0.5, 0.0)
     assert theirs["scored_by_fallback"] == 1.0
+    assert "scored as B: 100.00 %" in summary(theirs)
     assert any('"B"' in caveat for caveat in theirs["caveats"])
 
 

@@ -41,6 +41,8 @@ def summary(result: Mapping[str, Any]) -> str:
                 f"  read {level}: {percent(row['accuracy'])}, "
                 f"invalid {percent(row['invalid_rate'])}"
             )
+    if "scored_by_fallback" in result:
+        lines.append(f"  unreadable, scored as B: {percent(result['scored_by_fallback'])}")
     if result.get("seeds"):
         over = result["over_seeds"]
         spread = f"{over['mean']:.4f} ± {over['deviation']:.4f}"
