@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from model_server import free_port
 from scripted_model import SPARSE
 
 from sparsedoctor.app.consultation.history import History
@@ -31,12 +31,6 @@ class Server:
     engine: ScriptedEngine
     home: Path
     reply: dict[str, Reply] = field(default_factory=dict)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +85,28 @@ def tab(server: Server, browser: Chrome) -> Iterator[Tab]:
             browser.switch_to.window(other)
             browser.close()
     browser.switch_to.window(first)
+
+
+@pytest.fixture
+def window(browser: Chrome) -> Iterator[Callable[[int, int], None]]:
+    """Give the page a window of this size; it has its old size again after the test."""
+
+    def set_size(width: int, height: int) -> None:
+        # A window has a least width; the page in it is as on a telephone.
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    yield set_size
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture
+def downloads(browser: Chrome, tmp_path: Path) -> Iterator[Callable[[], list[Path]]]:
+    """Lets the browser save files; lists those that are whole."""
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    yield lambda: [one for one in tmp_path.iterdir() if one.suffix != ".crdownload"]
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "default"})
 
 
 def open_browser(language: str = "en") -> Chrome:

@@ -66,6 +66,7 @@ class Tab:
 
     def fill(self, selector: str, words: str) -> None:
         """Replace what stands in a field."""
+        self.until(lambda: self.one(selector).is_displayed())
         field = self.one(selector)
         field.send_keys(*_CLEAR)
         if words:
@@ -81,6 +82,11 @@ class Tab:
         """Send a question and wait for the end of its answer."""
         self.ask(words)
         self.settled()
+
+    def begin(self) -> None:
+        """Begin a new conversation."""
+        self.click("#new")
+        self.until(lambda: self._turns == 0 and not self.all("#chat .words"))
 
     def settled(self) -> None:
         """Wait until no answer is being written and all of it is drawn."""

@@ -87,15 +87,22 @@ def test_chinese_is_answered_with_chinese_around_it(server: Any, tab: Tab) -> No
 def test_a_new_conversation_begins_empty(server: Any, tab: Tab) -> None:
     tab.ask("my first matter")
     tab.settled()
-    tab.one("#new").click()
-    tab.until(lambda: "my first matter" not in tab.body)
+    tab.begin()
+    tab.until(lambda: "my first matter" not in tab.text("#chat"))
 
 
 def test_the_page_loads_nothing_from_elsewhere(server: Any, tab: Tab) -> None:
     tab.browser.get_log("performance")  # forget what came before
     tab.browser.refresh()
-    tab.until(lambda: tab.one("#words textarea").is_displayed())
-    tab.ask("hello")
+    tab.loaded()
+    for panel in ("intake", "history", "summary", "help"):
+        tab.open(panel)
+    tab.answered("What is a cold, ![x](https://evil.example/a.png)?")
+    tab.click("#intake-save")
+    tab.click("#summary-make")
+    tab.until(lambda: tab.all("#summary-save"))
+    tab.click("#copy")
+    tab.click("#again")
     tab.settled()
     asked = []
     for row in tab.browser.get_log("performance"):

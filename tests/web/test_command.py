@@ -5,21 +5,12 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-
-COMMAND = [sys.executable, "-m", "sparsedoctor.app.web.cli"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from model_server import free_port
+from web.serving import COMMAND, serving
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,25 +25,6 @@ def assert_one_clear_line(done: subprocess.CompletedProcess[str], *parts: str) -
     assert lines[0].startswith("error: ")
     for part in parts:
         assert part in lines[0]
-
-
-@contextmanager
-def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The running command and the address it printed."""
-    process = subprocess.Popen(
-        [*COMMAND, "--no-browser", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "http://" in line, process.stderr.read() if process.stderr else ""
-        yield process, next(word for word in line.split() if word.startswith("http://"))
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_a_port_in_use_is_one_line(smollm2_gguf: Path) -> None:
