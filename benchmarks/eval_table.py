@@ -234,6 +234,7 @@ def train(
         "rate": rate,
         "steps": steps,
         "seconds": round(time.monotonic() - began, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_bytes": usage.ru_maxrss * 1024,
         **trained(run / "adapter"),
     }

@@ -34,6 +34,12 @@ def test_the_likeliest_letter_is_chosen() -> None:
     assert verdict.scores == {"A": -3.0, "B": -0.5, "C": -2.0, "D": -4.0}
 
 
+def test_scores_that_are_all_the_same_choose_nothing() -> None:
+    """As from a server that lists none of the letters: no answer, rather than always an A."""
+    (request,) = ask(exam(), Settings())
+    assert verdict_of_scores(exam(), [(request, [[-9.0]] * 4)], Settings()).chosen == ""
+
+
 def test_length_normalisation_matters_for_option_texts() -> None:
     tokens = [[-1.0], [-0.4, -0.4, -0.4, -0.4], [-3.0], [-9.0, -9.0]]
     plain, mean = (
