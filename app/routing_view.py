@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sparsedoctor.app.consultation.language import Language
+from sparsedoctor.app.labels import labels
 from sparsedoctor.core.bundle import RoutingMetadata
 from sparsedoctor.core.engine.protocol import ModelInfo, RoutingUpdate
 
@@ -38,14 +40,15 @@ def expert_names(bundle: RoutingMetadata | None, count: int) -> tuple[str, ...]:
     )
 
 
-def why_no_routing(info: ModelInfo) -> str:
+def why_no_routing(info: ModelInfo, language: Language = "en") -> str:
     """The reason why nothing can be drawn for a model, or "" when it can. Before the engine is
     loaded, what the model itself is `known()` for."""
+    words = labels(language)
     if info.server:
-        return "routing not available (a server does not tell it)"
+        return words.no_routing_server
     if info.experts == 0:
-        return "routing not available (plain model)"
-    return "" if info.routing_traced else "routing not available (the engine cannot trace it)"
+        return words.no_routing_plain
+    return "" if info.routing_traced else words.no_routing_engine
 
 
 def expert_shares(update: RoutingUpdate, names: tuple[str, ...]) -> tuple[ExpertShare, ...]:

@@ -38,7 +38,7 @@ from sparsedoctor.core.engine.protocol import Sampling
 from sparsedoctor.core.errors import SparseDoctorError
 
 SummaryForm = Literal["markdown", "json", "html"]
-SUFFIX = {"markdown": ".md", "json": ".json", "html": ".html"}
+SUFFIX: dict[SummaryForm, str] = {"markdown": ".md", "json": ".json", "html": ".html"}
 
 
 class Session:

@@ -12,6 +12,7 @@ from sparsedoctor.app.consultation.assessment import Assessment, Numbers, Urgenc
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.model_files import ModelFile
+from sparsedoctor.app.turn_view import TurnView
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ class Wording:
     server_here: str
     server_away: str
     server_open: str
+    tokens: str
+    speed: str
+    seed: str
 
 
 _EN = Wording(
@@ -70,6 +74,9 @@ _EN = Wording(
     server_here="Answers come from the model server at {}: your words stay on this computer.",
     server_away="Your words LEAVE this computer: they are sent to the model server at {}.",
     server_open="NOT ENCRYPTED (http): others on the way can read them.",
+    tokens="{} tokens",
+    speed="{:.0f} tokens/s",
+    seed="seed {}",
 )
 
 _ZH = Wording(
@@ -101,6 +108,9 @@ _ZH = Wording(
     server_here="回答来自模型服务器 {}：你的话不会离开这台电脑。",
     server_away="你的话会离开这台电脑：将发送到模型服务器 {}。",
     server_open="未加密（http）：途中的其他人可以读到这些内容。",
+    tokens="{} 词元",
+    speed="{:.0f} 词元/秒",
+    seed="种子 {}",
 )
 
 
@@ -142,6 +152,18 @@ def where_words_go(model: Model, language: str) -> str:
 def leaves_computer(model: Model) -> bool:
     """Whether what is typed is sent to another computer."""
     return not isinstance(model, ModelFile) and not model.address.local
+
+
+def facts_of(view: TurnView, language: str) -> list[str]:
+    """What is told of an answer beside it: length, speed and seed, as far as known."""
+    words, facts = wording(language), []
+    if view.finished is not None:
+        statistics = view.finished.statistics
+        facts.append(words.tokens.format(statistics.answer_tokens))
+        facts.append(words.speed.format(statistics.tokens_per_second))
+    if view.seed is not None:
+        facts.append(words.seed.format(view.seed))
+    return facts
 
 
 def is_alarm(assessment: Assessment) -> bool:

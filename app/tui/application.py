@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.theme import Theme
 
 from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.interface_language import AUTO
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.settings import Settings, load_settings, save_settings
 from sparsedoctor.app.tui.chat_screen import ChatScreen
@@ -39,6 +41,7 @@ class ChatApp(App[None]):
         *,
         region: str = "",
         private: bool = False,
+        language: str = AUTO,
     ) -> None:
         """Without a history nothing is saved; the caller closes `engine` and `history`."""
         super().__init__()
@@ -49,6 +52,7 @@ class ChatApp(App[None]):
             history or History.private(),
             region=region,
             private=private or history is None,
+            language=language,
         )
 
     def on_mount(self) -> None:
@@ -79,21 +83,26 @@ class ChatApp(App[None]):
         return self._chat
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Ours, and of Textual's the themes: a screenshot would put words into an open file."""
         chat = self._chat
-        yield SystemCommand("New conversation", "Begin anew (Ctrl+N)", chat.action_new)
-        yield SystemCommand("Stop the answer", "Keeps what is written (Esc)", chat.action_stop)
-        yield SystemCommand("Copy the last answer", "To the clipboard", chat.copy_answer)
-        yield SystemCommand("Answer again", "The last question, anew", chat.action_again)
-        yield SystemCommand("About you", "Age, medicines, allergies (F3)", chat.action_intake)
-        yield SystemCommand(
-            "Conversations", "Search, open, rename, delete (F4)", chat.action_history
-        )
-        yield SystemCommand("Summary for a doctor", "See and save it (F5)", chat.action_summary)
-        yield SystemCommand(
-            "Private conversation",
-            "Begin one that is not saved, or a saved one again",
-            chat.action_private,
-        )
-        yield SystemCommand("Experts", "Show or hide them (F2)", chat.action_toggle_routing)
-        yield SystemCommand("Help", "Keys, safety, privacy (F1)", chat.action_help)
-        yield from super().get_system_commands(screen)
+        actions: dict[str, Callable[[], object]] = {
+            "new": chat.action_new,
+            "stop": chat.action_stop,
+            "copy": chat.copy_answer,
+            "again": chat.action_again,
+            "intake": chat.action_intake,
+            "history": chat.action_history,
+            "summary": chat.action_summary,
+            "private": chat.action_private,
+            "experts": chat.action_toggle_routing,
+            "help": chat.action_help,
+            "theme": self.action_change_theme,
+            "leave": self.action_quit,
+        }
+        for name, (title, explanation) in chat.texts.commands.items():
+            yield SystemCommand(title, explanation, actions[name])
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, CommandPalette):
+            said = self._chat.texts.search_commands
+            self.push_screen(CommandPalette(id="--command-palette", placeholder=said))

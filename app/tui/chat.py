@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
             history,
             region=options.region or region_of_locale(),
             private=options.private,
+            language=options.language,
         )
         app.run()
     finally:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Markdown, Static
@@ -18,6 +19,7 @@ from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.numbers import emergency_line
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.interface_language import AUTO, interface_language
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.model_server import ModelServer
 from sparsedoctor.app.routing_view import expert_names, why_no_routing
@@ -26,9 +28,11 @@ from sparsedoctor.app.tui.alarm import AlarmBanner
 from sparsedoctor.app.tui.background import call_in_background, in_background
 from sparsedoctor.app.tui.prompt import Prompt
 from sparsedoctor.app.tui.routing_panel import RoutingPanel, strip
+from sparsedoctor.app.tui.texts import TerminalTexts, texts
 from sparsedoctor.app.tui.turn import TurnCard
 from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.wording import (
+    facts_of,
     language_of_interface,
     leaves_computer,
     where_words_go,
@@ -45,13 +49,13 @@ class ChatScreen(Screen[None]):
     """Shows one `Consultation` at a time. The model loads while the screen is already there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop answer"),
-        Binding("f1", "help", "Help"),
-        Binding("f2", "toggle_routing", "Experts"),
-        Binding("f3", "intake", "About you"),
-        Binding("f4", "history", "Conversations"),
-        Binding("f5", "summary", "Summary"),
-        Binding("ctrl+n", "new", "New"),
+        Binding("escape", "stop", show=False),  # the state says it while it matters
+        Binding("f1", "help"),
+        Binding("f2", "toggle_routing"),
+        Binding("f3", "intake"),
+        Binding("f4", "history"),
+        Binding("f5", "summary"),
+        Binding("ctrl+n", "new"),
     ]
 
     def __init__(
@@ -63,14 +67,16 @@ class ChatScreen(Screen[None]):
         *,
         region: str,
         private: bool,
+        language: str = AUTO,
     ) -> None:
+        """`language`: one of `interface_language.CHOICES`."""
         super().__init__()
         self._engine, self._model, self._history = engine, model, history
         self._sampling = sampling
         self.session = Session(engine, model, history, region=region, private=private)
-        self._language: Language = "en"
+        self._choice = language
+        self._language: Language = self.texts.code  # of what is said around answers
         self._names = expert_names(model.bundle, model.experts)
-        self._why_not = why_no_routing(model.known())
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -84,7 +90,7 @@ class ChatScreen(Screen[None]):
                 yield Static("", id="welcome", markup=False)
             yield RoutingPanel(id="routing")
         yield Static("", id="routing-strip", markup=False)
-        yield Prompt(id="prompt", placeholder=wording("en").placeholder)
+        yield Prompt(id="prompt")
         with Horizontal(id="status"):
             yield Static("", id="state", markup=False)
             yield Static("", id="private", markup=False)
@@ -94,12 +100,26 @@ class ChatScreen(Screen[None]):
     def on_mount(self) -> None:
         self.query_one("#conversation", VerticalScroll).anchor()
         self.query_one(Prompt).focus()
-        self.query_one(RoutingPanel).explain(self._names, self._why_not)
-        self._show_language("en")
+        self._show_language(self._language)
+        self._label()
         self._show_routing(TurnView())
-        self._show_private()
         self._tell_notices()
         self._load()
+
+    @property
+    def texts(self) -> TerminalTexts:
+        """Labels in the language that holds now."""
+        return texts(interface_language(self._choice, self.session.intake))
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys, called what they are called in the language that holds now."""
+        keys = self.texts.keys
+        named = {}
+        for key, found in super().active_bindings.items():
+            said = keys.get(found.binding.action.rpartition(".")[2], found.binding.description)
+            named[key] = found._replace(binding=replace(found.binding, description=said))
+        return named
 
     @property
     def busy(self) -> bool:
@@ -112,24 +132,22 @@ class ChatScreen(Screen[None]):
         try:
             info = await call_in_background(self._engine.load)
         except SparseDoctorError as error:
-            self._set_state("the model could not be loaded")
-            self.notify(str(error), title="The model could not be loaded", severity="error")
+            self._set_state(self.texts.no_model)
+            self.notify(str(error), severity="error", timeout=20)
             return
         if info.server:
             self.query_one("#label", Static).update(
                 f"SparseDoctor: {info.name}, {self._model.label}"
             )
         self._names = expert_names(info.bundle or self._model.bundle, info.experts)
-        self._why_not = why_no_routing(info)
-        self.query_one(RoutingPanel).explain(self._names, self._why_not)
-        self._show_routing(TurnView())
+        self._label()
         if not self.busy:
             self._set_state(wording(self._language).ready)
 
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
         if self.busy:
-            self.notify("An answer is being written; Esc stops it.", severity="warning")
+            self.notify(self.texts.busy, severity="warning")
             return
         self.query_one(Prompt).accepted(event.words)
         self._turn(event.words, lambda: self.session.ask(event.words, self._sampling))
@@ -137,7 +155,7 @@ class ChatScreen(Screen[None]):
     def action_again(self) -> None:
         """Answer the last question anew."""
         if self.busy or not self.session.turns:
-            self.notify("There is no finished answer to give again.")
+            self.notify(self.texts.nothing_to_repeat)
             return
         words = self.session.turns[-1].words
         self._turn(words, lambda: self.session.ask_again(self._sampling))
@@ -154,8 +172,8 @@ class ChatScreen(Screen[None]):
         try:
             await self._follow(card, ask)
         except SparseDoctorError as error:
-            card.fail(f"{error} Ask again when you like; what you wrote is kept.")
-            state = "the last answer failed"
+            card.fail(self.texts.ask_again.format(error))
+            state = self.texts.last_failed
         finally:
             await card.settle()
             self._idle.set()
@@ -180,7 +198,7 @@ class ChatScreen(Screen[None]):
     def action_stop(self) -> None:
         if self.busy:
             self.session.cancel()
-            self._set_state("stopping ...")
+            self._set_state(self.texts.stopping)
 
     def action_toggle_routing(self) -> None:
         panel = self.query_one(RoutingPanel)
@@ -190,25 +208,27 @@ class ChatScreen(Screen[None]):
     def action_help(self) -> None:
         from sparsedoctor.app.tui.help_screen import HelpScreen
 
-        self.app.push_screen(HelpScreen(self._model))
+        self.app.push_screen(HelpScreen(self._model, self.texts))
 
     @work(group="dialog", exclusive=True)
     async def action_intake(self) -> None:
         """Ask about the person; what they tell holds from the next question on."""
         from sparsedoctor.app.tui.intake_screen import IntakeScreen
 
-        where = where_words_go(self._model, "en")
-        intake = await self.app.push_screen_wait(IntakeScreen(self.session.intake, where))
+        where = where_words_go(self._model, self.texts.code)
+        dialog = IntakeScreen(self.session.intake, where, self.texts)
+        intake = await self.app.push_screen_wait(dialog)
         if intake is not None:
             self.session.tell(intake)
             self._show_language(intake.language or self._language)
+            self._label()
 
     @work(group="dialog", exclusive=True)
     async def action_history(self) -> None:
         """Show the saved conversations and take up the chosen one."""
         from sparsedoctor.app.tui.history_screen import ALL, HistoryScreen
 
-        dialog = HistoryScreen(self._history)
+        dialog = HistoryScreen(self._history, self.texts)
         chosen = await self.app.push_screen_wait(dialog)
         if chosen is not None:
             await self._resume(chosen)
@@ -221,10 +241,10 @@ class ChatScreen(Screen[None]):
         from sparsedoctor.app.tui.summary_screen import SummaryScreen
 
         if self.session.conversation is None:
-            self.notify("Nothing was said yet; there is nothing to sum up.")
+            self.notify(self.texts.nothing_said)
             return
         await self._idle.wait()
-        await self.app.push_screen_wait(SummaryScreen(self.session))
+        await self.app.push_screen_wait(SummaryScreen(self.session, self.texts))
 
     @work(group="dialog", exclusive=True)
     async def action_new(self) -> None:
@@ -239,7 +259,7 @@ class ChatScreen(Screen[None]):
     async def _begin(self, *, private: bool) -> None:
         await self._emptied()
         self.session.begin(private=private)
-        self._show_private()
+        self._label()
         self.query_one("#welcome").display = True
 
     async def _resume(self, conversation: str) -> None:
@@ -250,7 +270,8 @@ class ChatScreen(Screen[None]):
             self.notify(str(error), severity="error")
             self.query_one("#welcome").display = True
             return
-        self._show_private()
+        self._show_language(self.session.intake.language or self._language)
+        self._label()
         self.query_one("#welcome").display = False
         for turn, view in zip(self.session.turns, views, strict=True):
             card = TurnCard(turn.words)
@@ -276,10 +297,10 @@ class ChatScreen(Screen[None]):
         """Put the last answer on the clipboard, as far as the terminal allows it (OSC 52)."""
         cards = list(self.query(TurnCard))
         if not cards or not cards[-1].view.text:
-            self.notify("There is no answer yet.")
+            self.notify(self.texts.nothing_to_copy)
             return
         self.app.copy_to_clipboard(cards[-1].view.text)
-        self.notify("The last answer is on the clipboard, if your terminal allows it.")
+        self.notify(self.texts.copied)
 
     @on(Prompt.Scrolled)
     def _scroll(self, event: Prompt.Scrolled) -> None:
@@ -292,10 +313,8 @@ class ChatScreen(Screen[None]):
     @on(Markdown.LinkClicked)
     def _link(self, event: Markdown.LinkClicked) -> None:
         event.prevent_default()
-        self.notify(
-            f"{event.href}\nNothing is opened from here: a model can invent links.",
-            title="A link the model wrote",
-        )
+        words = self.texts
+        self.notify(words.link.format(event.href), title=words.link_title, markup=False)
 
     def _show_language(self, language: Language) -> None:
         self._language = language
@@ -313,19 +332,33 @@ class ChatScreen(Screen[None]):
         line.set_class(leaves_computer(self._model), "-away")
         line.update(where)
 
+    def _label(self) -> None:
+        """Put labels and the names of keys into the language that holds now."""
+        words = self.texts
+        self.query_one(Prompt).said_when_cut = words.cut
+        self.query_one(RoutingPanel).explain(self._names, self._why_not(), words)
+        if not self.busy:
+            self._show_routing(self._latest())
+        self._show_private()
+        self.refresh_bindings()
+
+    def _latest(self) -> TurnView:
+        cards = self.query(TurnCard)
+        return cards.last().view if cards else TurnView()
+
+    def _why_not(self) -> str:
+        return why_no_routing(self._engine.info or self._model.known(), self.texts.code)
+
     def _show_routing(self, view: TurnView) -> None:
         if view.routing is not None or view.started is None:
             self.query_one(RoutingPanel).show(view.routing)
-            line = strip(view.routing, self._names, self._why_not, max(20, self.size.width - 2))
+            instead = self._why_not() or self.texts.strip_waiting
+            line = strip(view.routing, self._names, instead, max(20, self.size.width - 2))
             self.query_one("#routing-strip", Static).update(line)
 
     def _show_speed(self, view: TurnView) -> None:
-        parts = []
-        if view.finished is not None:
-            parts.append(f"{view.finished.statistics.tokens_per_second:.0f} tokens/s")
-        if view.seed is not None:
-            parts.append(f"seed {view.seed}")
-        self.query_one("#speed", Static).update(", ".join(parts))
+        facts = facts_of(view, self._language)
+        self.query_one("#speed", Static).update(", ".join(facts[-2:]))  # the card says all
 
     def _calm(self) -> str:
         """The state while nothing is written; an emergency is answered without the model."""
@@ -339,7 +372,7 @@ class ChatScreen(Screen[None]):
 
     def _show_private(self) -> None:
         private = self.session.private
-        unsaved = "private: nothing is saved" if private else "not saved: see the notice"
+        unsaved = self.texts.is_private if private else self.texts.not_saved
         saved = private or self._history.saved
         self.query_one("#private", Static).update("" if saved and not private else unsaved)
 

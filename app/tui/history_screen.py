@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from sparsedoctor.app.consultation.history import Conversation, History
 from sparsedoctor.app.tui.background import call_in_background
 from sparsedoctor.app.tui.small_dialogs import ConfirmScreen, LineScreen
+from sparsedoctor.app.tui.texts import TerminalTexts
 from sparsedoctor.core.errors import SparseDoctorError
 
 ALL = "*"  # what `deleted` holds when every conversation was deleted
@@ -34,26 +35,25 @@ class HistoryScreen(ModalScreen[str | None]):
         Binding("ctrl+d", "delete", "Delete", priority=True),
     ]
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, words: TerminalTexts) -> None:
         super().__init__()
-        self._history = history
+        self._history, self._texts = history, words
         self._listed: dict[str, Conversation] = {}
         self.deleted: set[str] = set()
 
     def compose(self) -> ComposeResult:
+        words = self._texts
         with Vertical(classes="dialog -tall"):
-            yield Static("Conversations", classes="heading")
-            yield Input(
-                placeholder="search: any words, 胸痛 or chest pai", id="search", compact=True
-            )
+            yield Static(words.conversations, classes="heading")
+            yield Input(placeholder=words.search_hint, id="search", compact=True)
             yield OptionList(id="conversations")
             yield Static("", id="history-note", classes="muted", markup=False)
             with Horizontal(classes="row"):
-                yield Button("Open", variant="primary", id="open", compact=True)
-                yield Button("Rename ^r", id="rename", compact=True)
-                yield Button("Pin ^t", id="pin", compact=True)
-                yield Button("Delete ^d", id="delete", compact=True)
-                yield Button("Delete all", id="delete-all", compact=True)
+                yield Button(words.open, variant="primary", id="open", compact=True)
+                yield Button(f"{words.rename} ^r", id="rename", compact=True)
+                yield Button(f"{words.pin} ^t", id="pin", compact=True)
+                yield Button(f"{words.delete} ^d", id="delete", compact=True)
+                yield Button(words.delete_all, id="delete-all", compact=True)
 
     def on_mount(self) -> None:
         self._refill()
@@ -68,11 +68,11 @@ class HistoryScreen(ModalScreen[str | None]):
         self._listed = {one.id: one for one in found}
         options = self.query_one("#conversations", OptionList)
         options.clear_options()
-        options.add_options(Option(_line(one), id=one.id) for one in found)
+        options.add_options(Option(_line(one, self._texts), id=one.id) for one in found)
         if found:
             options.highlighted = 0
-        nothing = "nothing found" if query else "no conversation is saved yet"
-        many = f"{len(found)} conversation{'s' * (len(found) != 1)}"
+        nothing = self._texts.nothing_found if query else self._texts.nothing_saved
+        many = self._texts.many.format(len(found))
         self.query_one("#history-note", Static).update(many if found else nothing)
 
     def action_to_list(self) -> None:
@@ -95,7 +95,7 @@ class HistoryScreen(ModalScreen[str | None]):
         chosen = self._chosen()
         if chosen is None:
             return
-        title = await self.app.push_screen_wait(LineScreen("New title", chosen.title))
+        title = await self.app.push_screen_wait(LineScreen(self._texts.new_title, chosen.title))
         if title is not None:
             await call_in_background(lambda: self._history.rename(chosen.id, title))
             self._refill()
@@ -112,16 +112,18 @@ class HistoryScreen(ModalScreen[str | None]):
     @work(group="change", exclusive=True)
     async def action_delete(self) -> None:
         chosen = self._chosen()
+        words = self._texts
         if chosen is not None and await self.app.push_screen_wait(
-            ConfirmScreen(f"Delete “{chosen.title}”? It cannot be brought back.", "Delete")
+            ConfirmScreen(words.sure.format(chosen.title), yes=words.delete, no=words.no)
         ):
             await self._delete(chosen.id)
 
     @on(Button.Pressed, "#delete-all")
     @work(group="change", exclusive=True)
     async def _delete_all(self) -> None:
+        words = self._texts
         if await self.app.push_screen_wait(
-            ConfirmScreen("Delete every conversation? None can be brought back.", "Delete all")
+            ConfirmScreen(words.sure_all, yes=words.delete_all, no=words.no)
         ):
             await self._delete(ALL)
 
@@ -138,7 +140,7 @@ class HistoryScreen(ModalScreen[str | None]):
             return
         self.deleted.add(which)
         for notice in history.take_notices():
-            self.notify(str(notice), severity="warning")
+            self.notify(notice.text(self._texts.code), severity="warning")
         self._refill()
 
     def action_close(self) -> None:
@@ -151,10 +153,10 @@ class HistoryScreen(ModalScreen[str | None]):
         return self._listed.get(options.get_option_at_index(options.highlighted).id or "")
 
 
-def _line(one: Conversation) -> Content:
+def _line(one: Conversation, words: TerminalTexts) -> Content:
     """A conversation in two lines: its title, and when it was last used."""
     when = datetime.fromisoformat(one.updated).astimezone().strftime("%Y-%m-%d %H:%M")
     pinned = "★ " if one.pinned else ""
     return Content.assemble(
-        (f"{pinned}{one.title}", "bold"), "\n", (f"{when}, {one.messages} messages", "dim")
+        (f"{pinned}{one.title}", "bold"), "\n", (words.messages.format(when, one.messages), "dim")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from textual import on
@@ -13,15 +14,10 @@ from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.intake_form import filled
+from sparsedoctor.app.tui.texts import TerminalTexts
 from sparsedoctor.core.errors import SparseDoctorError
 
-_TEXTS = (
-    ("age", "Age", "34, 7 months, 10 weeks"),
-    ("allergies", "Allergies", "penicillin, nuts"),
-    ("medicines", "Medicines", "what you take, with commas between"),
-    ("conditions", "Conditions", "diabetes, asthma"),
-    ("region", "Region", "two letters, such as GB or CN: for the emergency numbers"),
-)
+_FIELDS = ("age", "allergies", "medicines", "conditions", "region")
 
 
 class IntakeScreen(ModalScreen[Intake | None]):
@@ -32,54 +28,55 @@ class IntakeScreen(ModalScreen[Intake | None]):
         Binding("ctrl+s", "save", "Save"),
     ]
 
-    def __init__(self, intake: Intake, where: str) -> None:
+    def __init__(self, intake: Intake, where: str, words: TerminalTexts) -> None:
         """`where` says where the words of this computer go (`wording.where_words_go`)."""
         super().__init__()
-        self._form = filled(intake)
-        self._where = where
+        self._form, self._where, self._texts = filled(intake), where, words
 
     def compose(self) -> ComposeResult:
-        form = self._form
+        form, words = self._form, self._texts
         with VerticalScroll(classes="dialog", can_focus=False):
-            yield Static("About you", classes="heading")
-            yield Static(
-                "Everything is optional. The emergency rules and the model take it into account. "
-                + self._where,
-                classes="muted",
-                markup=False,
-            )
-            for name, label, hint in _TEXTS:
+            yield Static(words.about_you, classes="heading")
+            yield Static(f"{words.optional} {self._where}", classes="muted", markup=False)
+            for name, label, hint in self._labelled():
                 with Horizontal(classes="field"):
                     yield Label(label)
                     yield Input(form[name], placeholder=hint, id=f"intake-{name}", compact=True)
             with Horizontal(classes="row"):
                 yield Select(
-                    [("female", "female"), ("male", "male")],
-                    prompt="Sex",
+                    [(words.female, "female"), (words.male, "male")],
+                    prompt=words.sex,
                     value=form["sex"] or Select.NULL,
                     id="intake-sex",
                     compact=True,
                 )
                 yield Select(
                     [("English", "en"), ("中文", "zh")],
-                    prompt="Language: as I write",
+                    prompt=words.language_as_written,
                     value=form["language"] or Select.NULL,
                     id="intake-language",
                     compact=True,
                 )
             with Horizontal(classes="row"):
-                yield Checkbox("pregnant", form["pregnant"], id="intake-pregnant", compact=True)
-                yield Checkbox(
-                    "breast-feeding",
-                    form["breastfeeding"],
-                    id="intake-breastfeeding",
-                    compact=True,
-                )
+                for name, label in (
+                    ("pregnant", words.pregnant),
+                    ("breastfeeding", words.breastfeeding),
+                ):
+                    yield Checkbox(label, form[name], id=f"intake-{name}", compact=True)
             yield Static("", id="intake-problem", classes="problem", markup=False)
             with Horizontal(classes="row"):
-                yield Button("Save", variant="primary", id="intake-save", compact=True)
-                yield Button("Clear all", id="intake-clear", compact=True)
-                yield Button("Cancel", id="intake-cancel", compact=True)
+                yield Button(words.save, variant="primary", id="intake-save", compact=True)
+                yield Button(words.clear, id="intake-clear", compact=True)
+                yield Button(words.cancel, id="intake-cancel", compact=True)
+
+    def _labelled(self) -> Iterator[tuple[str, str, str]]:
+        """Name, label and hint of each text field."""
+        words = self._texts
+        yield "age", words.age, words.age_hint
+        yield "allergies", words.allergies, words.allergies_hint
+        yield "medicines", words.medicines, words.medicines_hint_long
+        yield "conditions", words.conditions, words.conditions_hint
+        yield "region", words.region, words.region_hint
 
     @on(Input.Submitted)
     def _next_field(self) -> None:
@@ -109,7 +106,7 @@ class IntakeScreen(ModalScreen[Intake | None]):
 
     def _filled(self) -> dict[str, object]:
         fields: dict[str, object] = {
-            name: self.query_one(f"#intake-{name}", Input).value for name, _, _ in _TEXTS
+            name: self.query_one(f"#intake-{name}", Input).value for name in _FIELDS
         }
         for name in ("sex", "language"):
             choice = self.query_one(f"#intake-{name}", Select)

@@ -37,6 +37,7 @@ class Prompt(TextArea):
     def __init__(self, *, id: str | None = None, placeholder: str = "") -> None:
         super().__init__(id=id, soft_wrap=True, show_line_numbers=False, placeholder=placeholder)
         self.highlight_cursor_line = False
+        self.said_when_cut = ""  # with {} for the most characters
         self._earlier: list[str] = []
         self._looking_at = 0  # index into `_earlier`; its length: the new text
 
@@ -52,7 +53,7 @@ class Prompt(TextArea):
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")
         room = LONGEST - len(self.text)
         if len(text) > room:
-            self.notify(f"The paste was cut to {LONGEST:,} characters.", severity="warning")
+            self.notify(self.said_when_cut.format(f"{LONGEST:,}"), severity="warning")
         event.text = text[: max(0, room)]  # Textual calls the handler of TextArea next
 
     def accepted(self, words: str) -> None:

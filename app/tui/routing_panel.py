@@ -12,6 +12,7 @@ from textual.theme import Theme
 from textual.widgets import Static
 
 from sparsedoctor.app.routing_view import ExpertShare, LayerRow, expert_shares, heat, layer_rows
+from sparsedoctor.app.tui.texts import TerminalTexts, texts
 from sparsedoctor.core.engine.protocol import RoutingUpdate
 
 _ROWS_AROUND = 7  # headings, source, legend and the gaps between them
@@ -28,9 +29,10 @@ class RoutingPanel(Vertical):
         self._names: tuple[str, ...] = ()
         self._update: RoutingUpdate | None = None
         self._why_not = ""
+        self._texts = texts("en")
 
     def compose(self) -> ComposeResult:
-        yield Static("Experts of this answer", classes="heading")
+        yield Static("", id="routing-heading", classes="heading")
         yield Static("", id="routing-source", classes="muted", markup=False)
         yield Static("", id="routing-bars", markup=False)
         yield Static("", id="routing-layers-heading", classes="heading")
@@ -44,9 +46,9 @@ class RoutingPanel(Vertical):
     def on_resize(self) -> None:
         self.redraw()
 
-    def explain(self, names: tuple[str, ...], why_not: str) -> None:
+    def explain(self, names: tuple[str, ...], why_not: str, words: TerminalTexts) -> None:
         """What the loaded model offers: expert names, or why there is no routing."""
-        self._names, self._why_not, self._update = names, why_not, None
+        self._names, self._why_not, self._texts = names, why_not, words
         self.redraw()
 
     def show(self, update: RoutingUpdate | None) -> None:
@@ -57,14 +59,15 @@ class RoutingPanel(Vertical):
         if not self.is_mounted:
             return
         update, width = self._update, max(8, self.content_size.width)
-        source = self.query_one("#routing-source", Static)
+        source, words = self.query_one("#routing-source", Static), self._texts
+        self.query_one("#routing-heading", Static).update(words.experts)
         if update is None or self._why_not:
-            source.update(self._why_not or "appears while an answer is written")
+            source.update(self._why_not or words.appears)
             for name in ("bars", "layers-heading", "layers", "legend"):
                 self.query_one(f"#routing-{name}", Static).update("")
             return
-        done = "question" if update.phase == "prompt" else "answer"
-        source.update(f"{update.tokens} tokens of the {done}")
+        done = words.of_question if update.phase == "prompt" else words.of_answer
+        source.update(done.format(update.tokens))
         accent, ground = self._colours()
         shares = expert_shares(update, self._names)
         roomy = self.content_size.height >= 2 * len(shares) + _ROWS_ROOMY
@@ -74,9 +77,9 @@ class RoutingPanel(Vertical):
         self.query_one("#routing-bars", Static).update(Content("\n").join(lines))
         left = self.content_size.height - _ROWS_AROUND - len(lines)
         rows = layer_rows(update, 2 * max(_FEWEST_LAYER_ROWS, left))
-        self.query_one("#routing-layers-heading", Static).update("Layer by layer")
+        self.query_one("#routing-layers-heading", Static).update(words.layers)
         self.query_one("#routing-layers", Static).update(heat_map(rows, width, accent, ground))
-        self.query_one("#routing-legend", Static).update("dark: seldom, bright: often chosen")
+        self.query_one("#routing-legend", Static).update(words.legend)
 
     def _colours(self) -> tuple[Color, Color]:
         variables = self.app.get_css_variables()
@@ -143,10 +146,11 @@ def heat_map(rows: tuple[LayerRow, ...], width: int, hot: Color, cold: Color) ->
     return Content("\n").join(lines)
 
 
-def strip(update: RoutingUpdate | None, names: tuple[str, ...], why_not: str, width: int) -> str:
-    """One line for narrow terminals: every expert's share, shortest names that fit."""
-    if why_not or update is None:
-        return why_not or "experts: shown while an answer is written"
+def strip(update: RoutingUpdate | None, names: tuple[str, ...], instead: str, width: int) -> str:
+    """One line for narrow terminals: every expert's share, shortest names that fit; `instead`
+    where there is nothing to show."""
+    if update is None:
+        return instead
     shares = expert_shares(update, names)
     full = "  ".join(f"{one.name} {one.share:.0%}" for one in shares)
     if len(full) <= width:

@@ -17,15 +17,15 @@ class ConfirmScreen(ModalScreen[bool]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "No")]
 
-    def __init__(self, question: str, yes: str) -> None:
+    def __init__(self, question: str, *, yes: str, no: str) -> None:
         super().__init__()
-        self._question, self._yes = question, yes
+        self._question, self._yes, self._no = question, yes, no
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(self._question, markup=False)
             with Horizontal(classes="row"):
-                yield Button("No", id="no", compact=True)
+                yield Button(self._no, id="no", compact=True)
                 yield Button(self._yes, id="yes", variant="error", compact=True)
 
     def on_mount(self) -> None:

@@ -15,13 +15,8 @@ from textual.widgets import Button, Checkbox, Input, Markdown, Select, Static
 
 from sparsedoctor.app.consultation.history import write_private
 from sparsedoctor.app.session import SUFFIX, Session, SummaryForm
+from sparsedoctor.app.tui.texts import TerminalTexts
 from sparsedoctor.core.errors import SparseDoctorError
-
-_FORMS: tuple[tuple[str, SummaryForm], ...] = (
-    ("Markdown", "markdown"),
-    ("one page to print (HTML)", "html"),
-    ("JSON", "json"),
-)
 
 
 class SummaryScreen(ModalScreen[None]):
@@ -32,29 +27,31 @@ class SummaryScreen(ModalScreen[None]):
         Binding("ctrl+s", "save", "Save"),
     ]
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, words: TerminalTexts) -> None:
         super().__init__()
-        self._session = session
+        self._session, self._texts = session, words
 
     def compose(self) -> ComposeResult:
+        words = self._texts
+        forms: list[tuple[str, SummaryForm]] = [
+            (words.markdown, "markdown"),
+            (words.html, "html"),
+            (words.json, "json"),
+        ]
         with Vertical(classes="dialog -tall"):
-            yield Static("Summary for a doctor", classes="heading")
+            yield Static(words.summary, classes="heading")
             with VerticalScroll(id="summary-text"):
                 yield Markdown("", open_links=False)
             with Horizontal(classes="row"):
                 yield Select(
-                    _FORMS, value="markdown", allow_blank=False, id="summary-form", compact=True
+                    forms, value="markdown", allow_blank=False, id="summary-form", compact=True
                 )
-                yield Checkbox(
-                    "without telephone, mail and identity numbers",
-                    id="summary-remove",
-                    compact=True,
-                )
+                yield Checkbox(words.remove, id="summary-remove", compact=True)
             yield Input(str(self._path("markdown")), id="summary-path", compact=True)
             yield Static("", id="summary-note", classes="problem", markup=False)
             with Horizontal(classes="row"):
-                yield Button("Save", variant="primary", id="summary-save", compact=True)
-                yield Button("Close", id="summary-close", compact=True)
+                yield Button(words.save, variant="primary", id="summary-save", compact=True)
+                yield Button(words.close, id="summary-close", compact=True)
 
     async def on_mount(self) -> None:
         self.query_one("#summary-text").focus()
@@ -78,14 +75,14 @@ class SummaryScreen(ModalScreen[None]):
         path = Path(self.query_one("#summary-path", Input).value).expanduser()
         try:
             if not path.name:
-                raise SparseDoctorError("name a file")
+                raise SparseDoctorError(self._texts.name_file)
             remove = self.query_one("#summary-remove", Checkbox).value
             write_private(path, self._session.summary(self._form, remove_identifiers=remove))
         except SparseDoctorError as error:
             note.update(str(error))
             return
         note.update("")
-        self.notify(f"Saved as {path}; only you can read it.")
+        self.notify(self._texts.saved_as.format(path))
         self.dismiss(None)
 
     @on(Button.Pressed, "#summary-close")
@@ -95,7 +92,7 @@ class SummaryScreen(ModalScreen[None]):
     @property
     def _form(self) -> SummaryForm:
         value = self.query_one("#summary-form", Select).value
-        return next(form for _, form in _FORMS if form == value)
+        return next(form for form in SUFFIX if form == value)
 
     @staticmethod
     def _path(form: SummaryForm) -> Path:

@@ -9,7 +9,7 @@ from textual.widgets.markdown import MarkdownStream
 
 from sparsedoctor.app.tui.alarm import AssessmentCard
 from sparsedoctor.app.turn_view import TurnView
-from sparsedoctor.app.wording import language_of_interface, wording
+from sparsedoctor.app.wording import facts_of, language_of_interface, wording
 
 
 class TurnCard(Vertical):
@@ -49,7 +49,7 @@ class TurnCard(Vertical):
         if view.finished is not None or view.remarks or view.notices:
             self._say(".remarks", "\n".join(_remarks(view)))
         if view.started is not None:
-            self._say(".meta", _meta(view))
+            self._say(".meta", ", ".join(facts_of(view, language)))
 
     async def settle(self) -> None:
         """The turn is over: draw the whole answer once more, as it may be shown."""
@@ -86,14 +86,3 @@ def _remarks(view: TurnView) -> list[str]:
     elif view.finished is not None and view.finished.reason == "length":
         lines.append(words.too_long)
     return lines
-
-
-def _meta(view: TurnView) -> str:
-    assert view.started is not None
-    if view.finished is None:
-        return f"seed {view.started.seed}"
-    statistics = view.finished.statistics
-    return (
-        f"{statistics.answer_tokens} tokens, {statistics.tokens_per_second:.0f} tokens/s, "
-        f"seed {view.started.seed}"
-    )
