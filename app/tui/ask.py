@@ -17,14 +17,18 @@ from sparsedoctor.app.consultation.consultation import (
     ConsultationEvent,
     FollowUp,
 )
-from sparsedoctor.app.consultation.language import language_of
+from sparsedoctor.app.consultation.intake import Intake
+from sparsedoctor.app.consultation.language import Language, language_of
 from sparsedoctor.app.consultation.numbers import emergency_line, region_of_locale
+from sparsedoctor.app.interface_language import AUTO, interface_language
+from sparsedoctor.app.labels import labels
 from sparsedoctor.app.model_choice import Model, choose_model, engine_for
 from sparsedoctor.app.model_server import ModelServer
 from sparsedoctor.app.options import sampling_of
 from sparsedoctor.app.routing_view import expert_names, expert_shares, why_no_routing
 from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.wording import (
+    facts_of,
     is_alarm,
     language_of_interface,
     leaves_computer,
@@ -53,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
     finally:
         engine.close()
     if not options.quiet:
-        _print_remarks(view, model, engine.info or model.known(), region)
+        language = _language(options, view)
+        _print_remarks(view, model, engine.info or model.known(), region, language)
     return 0
 
 
@@ -104,19 +109,27 @@ def _print_assessment(assessment: Assessment, *, quiet: bool) -> None:
     print(flush=True)
 
 
-def _print_remarks(view: TurnView, model: Model, info: ModelInfo, region: str) -> None:
-    words = wording(language_of_interface(view.assessment))
+def _language(options: argparse.Namespace, view: TurnView) -> Language:
+    """Of the remarks: as chosen, else that of the question."""
+    if options.language == AUTO:
+        return language_of_interface(view.assessment)
+    return interface_language(options.language, Intake())
+
+
+def _print_remarks(
+    view: TurnView, model: Model, info: ModelInfo, region: str, language: Language
+) -> None:
+    words = wording(language)
     lines = [words.changed.format(remark) for remark in view.remarks]
     if view.finished and view.finished.reason == "length":
         lines.append(words.too_long)
     lines.append(f"{info.name}, {model.label}" if info.server else model.label)
-    lines.append(emergency_line(region, language_of_interface(view.assessment)))
-    if why_not := why_no_routing(info):
+    lines.append(emergency_line(region, language))
+    if why_not := why_no_routing(info, language):
         lines.append(why_not)
     elif view.routing:
         shares = expert_shares(view.routing, expert_names(model.bundle, model.experts))
-        lines.append("experts: " + ", ".join(f"{one.name} {one.share:.0%}" for one in shares))
-    if view.finished:
-        speed = view.finished.statistics.tokens_per_second
-        lines.append(f"{speed:.0f} tokens/s, seed {view.finished.sampling.seed}")
-    print("".join(f"[{line}]\n" for line in lines), end="", file=sys.stderr, flush=True)
+        reached = ", ".join(f"{one.name} {one.share:.0%}" for one in shares)
+        lines.append(f"{labels(language).experts}: {reached}")
+    lines.append(", ".join(facts_of(view, language)))
+    print("".join(f"[{line}]\n" for line in lines if line), end="", file=sys.stderr, flush=True)

@@ -49,13 +49,13 @@ class ChatScreen(Screen[None]):
     """Shows one `Consultation` at a time. The model loads while the screen is already there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", show=False),  # the state says it while it matters
-        Binding("f1", "help"),
-        Binding("f2", "toggle_routing"),
-        Binding("f3", "intake"),
-        Binding("f4", "history"),
-        Binding("f5", "summary"),
-        Binding("ctrl+n", "new"),
+        Binding("escape", "stop", "Stop", show=False),  # the state says it while it matters
+        Binding("f1", "help", "Help"),
+        Binding("f2", "toggle_routing", "Experts"),
+        Binding("f3", "intake", "You"),
+        Binding("f4", "history", "History"),
+        Binding("f5", "summary", "Summary"),
+        Binding("ctrl+n", "new", "New"),
     ]
 
     def __init__(
@@ -81,7 +81,7 @@ class ChatScreen(Screen[None]):
         self._idle.set()
 
     def compose(self) -> ComposeResult:
-        yield Static(f"SparseDoctor: {self._model.label}", id="label", markup=False)
+        yield Static("", id="label", markup=False)
         yield Static("", id="emergency-line", markup=False)
         yield Static("", id="where", markup=False)
         yield AlarmBanner(id="alarm")
@@ -335,12 +335,17 @@ class ChatScreen(Screen[None]):
     def _label(self) -> None:
         """Put labels and the names of keys into the language that holds now."""
         words = self.texts
+        self.query_one("#label", Static).update(words.label.format(self._model_label()))
         self.query_one(Prompt).said_when_cut = words.cut
         self.query_one(RoutingPanel).explain(self._names, self._why_not(), words)
         if not self.busy:
             self._show_routing(self._latest())
         self._show_private()
         self.refresh_bindings()
+
+    def _model_label(self) -> str:
+        info = self._engine.info
+        return f"{info.name}, {self._model.label}" if info and info.server else self._model.label
 
     def _latest(self) -> TurnView:
         cards = self.query(TurnCard)

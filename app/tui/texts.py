@@ -13,6 +13,7 @@ class TerminalTexts(Labels):
     """One language's texts. `{}` stands for what is filled in."""
 
     code: Language
+    label: str
     keys: dict[str, str]  # what the last line calls the action of a key
     commands: dict[str, tuple[str, str]]  # name and explanation in the list of all commands
     search_commands: str
@@ -63,6 +64,7 @@ class TerminalTexts(Labels):
 _EN = TerminalTexts(
     **shared("en"),
     code="en",
+    label="SparseDoctor: {}",
     keys={
         "help": "Help",
         "toggle_routing": "Experts",
@@ -180,6 +182,7 @@ is never written to the disk. `sparsedoctor-tui history encrypt` puts a passphra
 _ZH = TerminalTexts(
     **shared("zh"),
     code="zh",
+    label="SparseDoctor：{}（不构成医疗建议）",
     keys={
         "help": "帮助",
         "toggle_routing": "专家",

@@ -78,6 +78,12 @@ class Chat:
         return card
 
 
+@pytest.fixture(autouse=True)
+def locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The language of this machine decides nothing here."""
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+
+
 @pytest.fixture
 def terminals() -> Iterator[list[Terminal]]:
     """Terminals put in here are closed at the end."""
@@ -101,10 +107,17 @@ def open_chat() -> OpenChat:
         region: str = "GB",
         history: History | None = None,
         private: bool = False,
+        language: str = "en",
     ) -> AsyncIterator[Chat]:
         scripted = engine or ScriptedEngine()
         app = ChatApp(
-            EngineOnDemand(lambda: scripted), model, None, history, region=region, private=private
+            EngineOnDemand(lambda: scripted),
+            model,
+            None,
+            history,
+            region=region,
+            private=private,
+            language=language,
         )
         async with app.run_test(size=size) as pilot:
             yield Chat(app, pilot)

@@ -1,11 +1,23 @@
-"""Which language the labels have."""
+"""Which language the labels have, and that all of them have it."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
 import pytest
+from textual.widgets import Select
+from tui.terminal import CTRL_Q, Terminal
 
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.interface_language import interface_language
+from sparsedoctor.app.tui.texts import texts
 
 EMPTY = Intake()
 
@@ -31,3 +43,106 @@ def test_what_the_person_told_goes_before_the_locale_and_the_option_before_both(
     assert interface_language("auto", chinese, {"LANG": "en_GB"}) == "zh"
     assert interface_language("en", chinese, {"LANG": "zh_CN"}) == "en"
     assert interface_language("zh", EMPTY, {"LANG": "en_GB"}) == "zh"
+
+
+def _footer(chat: Any) -> str:
+    return " ".join(str(key.description) for key in chat.screen.query("FooterKey"))
+
+
+HAN = re.compile("[\u4e00-\u9fff]")
+
+
+async def test_labels_are_chinese_when_the_person_says_so_and_english_again_after(
+    open_chat: Any,
+) -> None:
+    async with open_chat(language="auto") as chat:
+        await chat.until(lambda: "History" in _footer(chat))
+        for chosen, footer, heading in (("zh", "记录", "专家"), ("en", "History", "Experts")):
+            await chat.pilot.press("f3")
+            await chat.until(lambda: len(chat.app.screen_stack) == 2)
+            chat.app.screen.query_one("#intake-language", Select).value = chosen
+            await chat.pilot.press("ctrl+s")
+            await chat.until(lambda footer=footer: footer in _footer(chat))
+            assert heading in chat.text("#routing-heading")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("f1", ("回车", "立即拨打", "所有内容都不会离开这台电脑")),
+        ("f3", ("年龄", "过敏", "保存", "取消")),
+        ("f4", ("对话记录", "打开", "全部删除")),
+        ("f5", ("给医生的摘要", "关闭", "去掉电话")),
+    ],
+)
+async def test_dialogs_are_chinese(open_chat: Any, key: str, words: tuple[str, ...]) -> None:
+    async with open_chat(language="zh") as chat:
+        await chat.ask("什么是感冒？")
+        await chat.pilot.press(key)
+        await chat.until(lambda: len(chat.app.screen_stack) == 2)
+        await chat.pilot.pause()
+        shown = "\n".join(_texts_of(chat.app.screen))
+        for word in words:
+            assert word in shown
+
+
+async def test_all_commands_are_listed_in_chinese(open_chat: Any) -> None:
+    async with open_chat(language="zh") as chat:
+        listed = [command.title for command in chat.app.get_system_commands(chat.screen)]
+        assert len(listed) == 12
+        assert all(HAN.search(title) for title in listed)
+
+
+async def test_the_keys_fit_into_80_columns_and_name_the_way_out(open_chat: Any) -> None:
+    for language in ("en", "zh"):
+        async with open_chat(size=(80, 24), language=language) as chat:
+            await chat.until(lambda: len(chat.screen.query("FooterKey")) == 8)
+            await chat.pilot.pause()
+            keys = list(chat.screen.query("FooterKey"))
+            assert all(key.region.right <= 80 for key in keys)
+            ends = sorted((key.region.x, key.region.right) for key in keys)
+            assert all(one[1] <= next_[0] for one, next_ in pairwise(ends))
+            assert any(key.key == "ctrl+q" for key in keys)
+
+
+def test_the_languages_fill_in_the_same_things() -> None:
+    english, chinese = texts("en"), texts("zh")
+    for field in fields(english):
+        one, other = getattr(english, field.name), getattr(chinese, field.name)
+        assert type(one) is type(other), field.name
+        if isinstance(one, dict):
+            assert one.keys() == other.keys(), field.name
+        else:
+            assert one.count("{") == other.count("{"), field.name
+
+
+def test_ask_says_its_remarks_in_the_chosen_language(smollm2_gguf: Path) -> None:
+    command = [sys.executable, "-m", "sparsedoctor.app.tui.cli", "ask", "What is asthma?"]
+    options = ["--model", str(smollm2_gguf), "--max-tokens", "4", "--language", "zh"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "没有路由信息" in done.stderr
+    assert "种子" in done.stderr
+
+
+def test_a_chinese_locale_gives_a_chinese_terminal(
+    terminals: list[Terminal], smollm2_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    terminal = Terminal("chat", "--model", str(smollm2_gguf), columns=80, rows=24)
+    terminals.append(terminal)
+    terminal.until("不构成医疗建议")
+    terminal.until("就绪")
+    terminal.type("\x1bOR")  # F3
+    terminal.until("正在服用的药")
+    terminal.type("\x1b")
+    terminal.type(CTRL_Q)
+    assert terminal.ended() == 0
+
+
+def _texts_of(screen: Any) -> Iterator[str]:
+    for widget in screen.walk_children():
+        for name in ("content", "label", "placeholder", "source"):
+            value = getattr(widget, name, None)
+            if value:
+                yield str(value)
