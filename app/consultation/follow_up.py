@@ -49,7 +49,7 @@ def questions(
     reading = Reading(rule_book(), words, intake.age, intake.sex, intake.pregnant, ())
     said = frozenset(policy.lexicon.find(policy.lexicon.read(words)))
     for complaint, names in policy.complaints:
-        if complaint(reading):
+        if complaint.somewhere(reading):
             missing = [name for name in names if not _known(policy.questions[name], reading, said)]
             return tuple(policy.questions[name].text[language] for name in missing[:MOST])
     return ()
@@ -81,7 +81,7 @@ def _policy() -> _Policy:
         asked[name] = _Question({"en": entry["en"], "zh": entry["zh"]}, tuple(entry["known"]))
     complaints = []
     for entry in source["complaints"]:
-        expression, names = parse(entry["when"])
+        expression, names = parse(entry["when"], book.findings)
         unknown = [n for n in names if not n.startswith("@") and n not in known]
         unknown += [name for name in entry["ask"] if name not in asked]
         if unknown:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Set
 from functools import cached_property
+from operator import or_
 from typing import Literal
 
 from sparsedoctor.app.consultation.assessment import Assessment, Finding, Urgency
@@ -47,7 +49,7 @@ def assess(
     findings = []
     for rule in book.rules:
         facts = reading.unreal_too if rule.unreal_too else reading
-        spans = rule.when(facts)
+        spans = rule.when.somewhere(facts)
         if spans:
             findings.append(_finding(rule, reading.text, spans, speech, call))
     urgency = min((f.urgency for f in findings), key=_ORDER.index, default=Urgency.UNCLEAR)
@@ -108,16 +110,38 @@ class Reading:
         self._background = background
         self._unreal = False
         self._known: dict[str, list[Span]] = {}
+        self._first: dict[str, list[Span]] = {}
         self.text = book.lexicon.read(text)
-        self.found = _without_false_starts(_unmasked(book.lexicon.find(self.text)))
+        count = len(self.text)
+        found = _unmasked(book.lexicon.find(self.text), count)
+        self.found = _without_false_starts(found, count)
         self.scopes = scopes(self.text, self.found)
+        self._stated = _stated(self.text)
+
+    @cached_property
+    def _dead(self) -> bytearray:
+        """Tokens that are not meant of somebody now, one flag each."""
+        negated, unreal = self.scopes.negated, self.scopes.unreal
+        if self._unreal or not any(unreal):
+            return negated
+        return bytearray(map(or_, negated, unreal))
+
+    @cached_property
+    def present(self) -> Set[str]:
+        measured = {f"{name}=" for name in self._measures}
+        if self._age is not None:
+            measured.add("age=")
+        return measured | self._told | self.found.keys()
 
     @cached_property
     def unreal_too(self) -> Reading:
         other = object.__new__(Reading)
         other.__dict__.update(self.__dict__)
+        for cached in ("present", "_dead", "_measures"):
+            other.__dict__.pop(cached, None)
         other._unreal = True
         other._known = {}
+        other._first = {}
         return other
 
     def spans(self, name: str) -> list[Span]:
@@ -126,14 +150,23 @@ class Reading:
             finding = self._book.findings.get(name)
             if finding is not None:
                 self._known[name] = []  # a finding that names itself ends here
-                known = finding(self)
+                known = finding.everywhere(self)
             else:
-                known = [
-                    span
-                    for span in self.found.get(name, ())
-                    if self.scopes.counts(span, self._unreal)
-                ]
+                dead = self._dead
+                known = [span for span in self.found.get(name, ()) if not dead[span[0]]]
             self._known[name] = known
+        return known
+
+    def somewhere(self, name: str) -> list[Span]:
+        known = self._known.get(name)
+        if known is None:
+            finding = self._book.findings.get(name)
+            if finding is None:
+                return self.spans(name)
+            known = self._first.get(name)
+            if known is None:
+                self._first[name] = []
+                known = self._first[name] = finding.somewhere(self)
         return known
 
     def has(self, condition: str) -> list[Span]:
@@ -178,32 +211,46 @@ class Reading:
     @cached_property
     def _measures(self) -> dict[str, list[tuple[float, Span]]]:
         result: dict[str, list[tuple[float, Span]]] = {}
-        starts = self.text.starts
-        for name, values in measures(self.text.plain).items():
-            for value, first, last in values:
-                span = (bisect_left(starts, first), bisect_left(starts, last))
-                if span[0] < span[1] and self.scopes.counts((span[1] - 1, span[1]), self._unreal):
-                    result.setdefault(name, []).append((value, span))
+        for name, value, span in self._stated:
+            if self.scopes.counts((span[1] - 1, span[1]), self._unreal):
+                result.setdefault(name, []).append((value, span))
         return result
 
 
-def _unmasked(found: dict[str, list[Span]]) -> dict[str, list[Span]]:
+def _stated(text: Text) -> list[tuple[str, float, Span]]:
+    """Every measure of `text`: name, value, place."""
+    starts = text.starts
+    result = []
+    for name, values in measures(text.plain).items():
+        for value, first, last in values:
+            span = (bisect_left(starts, first), bisect_left(starts, last))
+            if span[0] < span[1]:
+                result.append((name, value, span))
+    return result
+
+
+def _unmasked(found: dict[str, list[Span]], count: int) -> dict[str, list[Span]]:
     """Without the parts of phrases that mean something else ("heart rate", "止痛药").
 
-    A phrase of `mask_whole` hides itself as well.
+    A phrase of `mask_whole` hides itself as well. count: tokens of the text.
     """
-    whole = set(found.pop("mask_whole", []))
-    masks = Cover([*found.pop("mask", []), *whole])
-    if not masks.reach:
+    whole = set(found.pop("mask_whole", ()))
+    spans = [*found.pop("mask", ()), *whole]
+    if not spans:
         return found
-    return {
-        name: kept
-        for name, spans in found.items()
-        if (kept := [s for s in spans if s not in whole and not masks.contains(s)])
-    }
+    masks = Cover(spans, count)
+    inside = bytearray(count)
+    for start, end in spans:
+        inside[start:end] = b"\x01" * (end - start)
+    result = {}
+    for name, named in found.items():
+        kept = [s for s in named if not inside[s[0]] or not (s in whole or masks.contains(s))]
+        if kept:
+            result[name] = kept
+    return result
 
 
-def _without_false_starts(found: dict[str, list[Span]]) -> dict[str, list[Span]]:
+def _without_false_starts(found: dict[str, list[Span]], count: int) -> dict[str, list[Span]]:
     """Without phrases that begin with a negation which belongs to a longer word after it.
 
     "没有呼吸困难" (no shortness of breath) is not "没有呼吸" (no breathing).
@@ -212,14 +259,16 @@ def _without_false_starts(found: dict[str, list[Span]]) -> dict[str, list[Span]]
     for kind in ("no", "not", "not_next", "deny"):
         for start, end in found.get(CUES + kind, ()):
             negations[start] = max(end, negations.get(start, 0))
+    if not negations:
+        return found
+    meanings = [spans for name, spans in found.items() if not name.startswith(CUES)]
+    reach = Cover((span for spans in meanings for span in spans), count).reach
     fake = f"{CUES}fake"
-    meanings = {s for name, spans in found.items() if not name.startswith(CUES) for s in spans}
-    reach = Cover(meanings).reach
     false = {
         (start, end)
-        for start, end in meanings.union(found.get(fake, ()))
-        if start in negations
-        and any(reach.get(token, 0) > end for token in range(negations[start], end))
+        for spans in (*meanings, found.get(fake, ()))
+        for start, end in spans
+        if start in negations and any(reach[token] > end for token in range(negations[start], end))
     }
     if not false:
         return found

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 from typing import Any
 
@@ -101,11 +102,11 @@ def compile_rules(sources: Mapping[str, Mapping[str, Any]]) -> RuleBook:
     known = concepts.keys() | definitions.keys()
     clash = concepts.keys() & definitions.keys()
     _check(not clash, "rules", f"both a concept and a finding: {', '.join(sorted(clash))}")
-    findings = {
-        finding: _expression(text, f"{name}: {finding}", known)
-        for finding, (name, text) in definitions.items()
-    }
-    rules = [_rule(name, rule, known, advice) for name, rule in written]
+    findings: dict[str, Expression] = {}
+    for finding in _in_order(definitions):
+        name, text = definitions[finding]
+        findings[finding] = _expression(text, f"{name}: {finding}", known, findings)
+    rules = [_rule(name, rule, known, advice, findings) for name, rule in written]
     ids = [rule.id for rule in rules]
     twice = {id for id in ids if ids.count(id) > 1}
     _check(not twice, "rules", f"the same id twice: {', '.join(sorted(twice))}")
@@ -119,8 +120,26 @@ def compile_rules(sources: Mapping[str, Mapping[str, Any]]) -> RuleBook:
     )
 
 
+def _in_order(definitions: Mapping[str, tuple[str, str]]) -> list[str]:
+    """The findings, each after those that it names. Raises SparseDoctorError for a circle."""
+    names = {
+        finding: set(re.findall("[a-z_][a-z_0-9]*", text)) & definitions.keys()
+        for finding, (_, text) in definitions.items()
+    }
+    try:
+        return list(TopologicalSorter(names).static_order())
+    except CycleError as error:
+        raise SparseDoctorError(
+            f"rule files: findings that name each other: {', '.join(error.args[1])}"
+        ) from None
+
+
 def _rule(
-    file: str, source: Mapping[str, Any], known: set[str], advice: Mapping[str, Mapping[str, str]]
+    file: str,
+    source: Mapping[str, Any],
+    known: set[str],
+    advice: Mapping[str, Mapping[str, str]],
+    findings: Mapping[str, Expression],
 ) -> Rule:
     where = f"{file}: {source.get('id', 'a rule without id')}"
     unknown = source.keys() - _KEYS
@@ -139,7 +158,7 @@ def _rule(
     return Rule(
         id=source["id"],
         urgency=Urgency(source["urgency"]),
-        when=_expression(_joined(source["when"]), where, known),
+        when=_expression(_joined(source["when"]), where, known, findings),
         say=_texts(say, f"{where}: say"),
         why=_texts(source["why"], f"{where}: why"),
         source=str(source["source"]),
@@ -150,9 +169,11 @@ def _rule(
     )
 
 
-def _expression(text: str, where: str, known: set[str]) -> Expression:
+def _expression(
+    text: str, where: str, known: set[str], findings: Mapping[str, Expression]
+) -> Expression:
     try:
-        expression, names = parse(text)
+        expression, names = parse(text, findings)
     except ExpressionError as error:
         raise SparseDoctorError(f"rule file {where}: {error}") from None
     for name in names:

@@ -16,8 +16,8 @@ from __future__ import annotations
 import operator
 import re
 from bisect import bisect_left
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import NamedTuple, Protocol
 
 from sparsedoctor.app.consultation.triage.lexicon import Span
 from sparsedoctor.app.consultation.triage.text import Text
@@ -45,8 +45,17 @@ class Facts(Protocol):
     @property
     def text(self) -> Text: ...
 
+    @property
+    def present(self) -> Set[str]:
+        """Concepts that were said or told, and measures ("temp=") that were stated."""
+        ...
+
     def spans(self, name: str) -> list[Span]:
         """Where the concept or finding `name` stands, in order."""
+        ...
+
+    def somewhere(self, name: str) -> list[Span]:
+        """One of these places, or none."""
         ...
 
     def has(self, condition: str) -> list[Span]:
@@ -62,16 +71,36 @@ class Facts(Protocol):
         ...
 
 
-Expression = Callable[[Facts], list[Span]]
+Evaluate = Callable[[Facts], list[Span]]
+
+
+Needs = tuple[frozenset[str], ...]
+
+
+class Expression(NamedTuple):
+    """`everywhere` tells every place where the expression holds, `somewhere` one place or none.
+
+    Most of a rule only has to know whether something was said, and stops at its first place.
+    `needs`: sets of concepts; of each set one must be present, or the expression cannot hold.
+    """
+
+    everywhere: Evaluate
+    somewhere: Evaluate
+    needs: Needs = ()
 
 
 class ExpressionError(ValueError):
     """An expression that cannot be read; the text names the place."""
 
 
-def parse(source: str) -> tuple[Expression, set[str]]:
-    """The expression as a function, and the names it uses (with "has:", "@" and measures)."""
-    parser = _Parser(source)
+def parse(
+    source: str, findings: Mapping[str, Expression] | None = None
+) -> tuple[Expression, set[str]]:
+    """The expression as a function, and the names it uses (with "has:", "@" and measures).
+
+    findings: what `source` may name beside concepts, as far as it is known.
+    """
+    parser = _Parser(source, findings or {})
     expression = parser.either()
     if parser.at < len(parser.tokens):
         raise ExpressionError(
@@ -81,8 +110,9 @@ def parse(source: str) -> tuple[Expression, set[str]]:
 
 
 class _Parser:
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, findings: Mapping[str, Expression]) -> None:
         self.source = source
+        self.findings = findings
         self.names: set[str] = set()
         self.tokens: list[re.Match[str]] = []
         self.at = 0
@@ -144,7 +174,8 @@ class _Parser:
             return _has(token["has"][4:])
         if token["name"]:
             self.names.add(token["name"])
-            return _name(token["name"])
+            finding = self.findings.get(token["name"])
+            return _name(token["name"], finding.needs if finding else None)
         raise ExpressionError(f"{self.source!r}: unexpected {token.group().strip()!r}")
 
     def _several(self, least: int) -> Expression:
@@ -166,73 +197,122 @@ class _Parser:
         return False
 
 
-def _name(name: str) -> Expression:
-    return lambda facts: facts.spans(name)
+def _name(name: str, needs: Needs | None) -> Expression:
+    """needs: of a finding; None for a concept."""
+    if needs is None:
+        needs = (frozenset([name]),)
+    return Expression(lambda facts: facts.spans(name), lambda facts: facts.somewhere(name), needs)
 
 
 def _has(condition: str) -> Expression:
-    return lambda facts: facts.has(condition)
+    return _alike(lambda facts: facts.has(condition), (frozenset([condition]),))
 
 
 def _flag(name: str) -> Expression:
-    return lambda facts: facts.flag(name)
+    return _alike(lambda facts: facts.flag(name))
 
 
 def _compare(measure: str, how: str, value: float) -> Expression:
     holds = _COMPARE[how]
-    return lambda facts: [at for number, at in facts.measured(measure) if holds(number, value)]
+    return _alike(
+        lambda facts: [at for number, at in facts.measured(measure) if holds(number, value)],
+        (frozenset([f"{measure}="]),),
+    )
+
+
+def _alike(evaluate: Evaluate, needs: Needs = ()) -> Expression:
+    return Expression(evaluate, evaluate, needs)
 
 
 def _either(parts: list[Expression]) -> Expression:
+    needs: Needs = ()
+    if all(part.needs for part in parts):
+        needs = (frozenset().union(*(min(part.needs, key=len) for part in parts)),)
+
+    def possible(facts: Facts) -> Iterator[Expression]:
+        present = facts.present
+        for clause in needs:
+            if clause.isdisjoint(present):
+                return
+        for part in parts:
+            for clause in part.needs:
+                if clause.isdisjoint(present):
+                    break
+            else:
+                yield part
+
     def evaluate(facts: Facts) -> list[Span]:
-        found = [span for part in parts for span in part(facts)]
+        found = [span for part in possible(facts) for span in part.everywhere(facts)]
         return sorted(found) if len(found) > 1 else found
 
-    return evaluate
+    def evaluate_first(facts: Facts) -> list[Span]:
+        for part in possible(facts):
+            spans = part.somewhere(facts)
+            if spans:
+                return spans
+        return []
+
+    return Expression(evaluate, evaluate_first, needs)
 
 
 def _both(parts: list[Expression]) -> Expression:
+    somewhere = [part.somewhere for part in parts]
+
     def evaluate(facts: Facts) -> list[Span]:
         found: list[Span] = []
-        for part in parts:
+        for part in somewhere:
             spans = part(facts)
             if not spans:
                 return []
             found.append(spans[0])
         return found
 
-    return evaluate
+    return _alike(evaluate, tuple(clause for part in parts for clause in part.needs))
 
 
 def _several(parts: list[Expression], least: int) -> Expression:
-    def evaluate(facts: Facts) -> list[Span]:
-        found = [spans[0] for part in parts if (spans := part(facts))]
-        return found if len(found) >= least else []
+    somewhere = [part.somewhere for part in parts]
 
-    return evaluate
+    def evaluate(facts: Facts) -> list[Span]:
+        found: list[Span] = []
+        for left, part in zip(range(len(somewhere), 0, -1), somewhere, strict=True):
+            if len(found) + left < least:
+                return []
+            spans = part(facts)
+            if spans:
+                found.append(spans[0])
+                if len(found) == least:
+                    return found
+        return []
+
+    return _alike(evaluate)
 
 
 def _near(left: Expression, right: Expression, width: float) -> Expression:
     """Pairs of one sentence at most `width` words apart, in either order, overlap allowed."""
 
-    def evaluate(facts: Facts) -> list[Span]:
-        lefts = left(facts)
+    def pairs(facts: Facts, most: int) -> list[Span]:
+        lefts = left.everywhere(facts)
         if not lefts:
             return []
-        rights = [span for span in right(facts) if span != NOWHERE]
+        rights = [span for span in right.everywhere(facts) if span != NOWHERE]
         if not rights:
             return []
         firsts = [span[0] for span in rights]
-        pairs = []
+        found = []
         for span in lefts:
             if span == NOWHERE:
                 continue
             nearest = _nearest(facts.text, span, rights, firsts, width)
             if nearest is not None:
-                pairs.append((min(span[0], nearest[0]), max(span[1], nearest[1])))
-        return pairs
+                found.append((min(span[0], nearest[0]), max(span[1], nearest[1])))
+                if len(found) == most:
+                    break
+        return found
 
-    return evaluate
+    return Expression(
+        lambda facts: pairs(facts, -1), lambda facts: pairs(facts, 1), left.needs + right.needs
+    )
 
 
 def _nearest(

@@ -14,12 +14,11 @@ tree when the rules are loaded.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from sparsedoctor.app.consultation.triage.text import Spelling, Text, read
+from sparsedoctor.app.consultation.triage.text import SIGNS, Spelling, Text, read
 
 Span = tuple[int, int]  # first token, token after the last
 
@@ -33,9 +32,10 @@ _LITTLE_WORDS = frozenset(
 _MOST_PASSED_OVER = 3
 GAP = ".."  # in a phrase: any words
 _WIDEST_GAP = 3.0  # words
-_ENDS_GAP = frozenset(["no", "not", "but", "and", "or", "without", "没", "不", "无", "但"])
+_ENDS_GAP = SIGNS | {"no", "not", "but", "and", "or", "without", "没", "不", "无", "但"}
 _PARTS = re.compile(r"<([a-z_]+)>|\.\.|[^<.]+")
 
+Node = tuple[dict[str, Any], Sequence[str], dict[str, Any] | None]
 Classes = Mapping[str, Sequence[str]]  # word class -> its words, of one language
 
 
@@ -68,44 +68,57 @@ class Lexicon:
         for concept, phrases in concepts.items():
             for phrase in phrases:
                 self._add(concept, phrase)
+        self._nodes = _frozen(self._tree)
+        self._tree = {}
 
     def read(self, text: str) -> Text:
         return read(text, self._spelling)
 
     def find(self, text: Text) -> dict[str, list[Span]]:
         """Every concept of `text` with its spans, in order of their first token."""
+        hits: list[tuple[Sequence[str], Span]] = []
+        keys, place, count, little = text.keys, text.place, len(text), _LITTLE_WORDS
+        for start, key in enumerate(keys):
+            node = self._nodes.get(key)
+            if node is None:
+                continue
+            children, concepts, gap = node
+            if concepts:
+                hits.append((concepts, (start, start + 1)))
+            at = start + 1
+            if at == count or not (keys[at] in children or keys[at] in little or gap):
+                continue
+            paths = [(node, at, 0)]  # node, next token, little words passed over
+            while paths:
+                (children, _, gap), at, passed = paths.pop()
+                key = keys[at]
+                node = children.get(key)
+                if node is not None:
+                    if node[1]:
+                        hits.append((node[1], (start, at + 1)))
+                    if at + 1 < count and (node[0] or node[2]):
+                        paths.append((node, at + 1, passed))
+                if passed < _MOST_PASSED_OVER and at + 1 < count and key in little:
+                    paths.append(((children, (), gap), at + 1, passed + 1))
+                if gap:
+                    last = place[at] + _WIDEST_GAP
+                    while True:
+                        node = gap.get(key)
+                        if node is not None:
+                            if node[1]:
+                                hits.append((node[1], (start, at + 1)))
+                            if at + 1 < count and (node[0] or node[2]):
+                                paths.append((node, at + 1, 0))
+                        at += 1
+                        if key in _ENDS_GAP or at == count or place[at] > last:
+                            break
+                        key = keys[at]
         found: dict[str, list[Span]] = {}
-        keys, count, tree, little = text.keys, len(text), self._tree, _LITTLE_WORDS
-
-        def put(concepts: Iterable[str], start: int, end: int) -> None:
+        for concepts, span in hits:
             for concept in concepts:
                 spans = found.setdefault(concept, [])
-                if not spans or spans[-1] != (start, end):
-                    spans.append((start, end))
-
-        for start, key in enumerate(keys):
-            first = tree.get(key)
-            if first is None:
-                continue
-            if "" in first:
-                put(first[""], start, start + 1)
-            if start + 1 == count or (
-                keys[start + 1] not in first and keys[start + 1] not in little and GAP not in first
-            ):
-                continue
-            paths = [(first, start + 1, 0)]  # node, next token, little words passed over
-            while paths:
-                node, at, passed = paths.pop()
-                deeper = node.get(keys[at])
-                if deeper is not None:
-                    if "" in deeper:
-                        put(deeper[""], start, at + 1)
-                    if at + 1 < count and len(deeper) > ("" in deeper):
-                        paths.append((deeper, at + 1, passed))
-                if passed < _MOST_PASSED_OVER and at + 1 < count and keys[at] in little:
-                    paths.append((node, at + 1, passed + 1))
-                if GAP in node:
-                    paths.extend((node[GAP], to, 0) for to in _after_gap(text, at))
+                if not spans or spans[-1] != span:
+                    spans.append(span)
         return found
 
     def _add(self, concept: str, phrase: str) -> None:
@@ -137,39 +150,34 @@ def _grow(node: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     return node
 
 
-def _after_gap(text: Text, at: int) -> list[int]:
-    """The tokens at which a phrase may go on after a gap that begins at token `at`."""
-    following = []
-    for token in range(at, len(text)):
-        if text.gap(at, token) > _WIDEST_GAP or text.sentence[token] != text.sentence[at]:
-            break
-        following.append(token)
-        if text.is_comma(token) or text.keys[token] in _ENDS_GAP:
-            break
-    return following
+def _frozen(tree: dict[str, Any]) -> dict[str, Node]:
+    """The tree as tuples, which are faster to walk: children, concepts that end here, gap."""
+    return {
+        key: (
+            _frozen({k: below for k, below in child.items() if k not in ("", GAP)}),
+            tuple(child.get("", ())),
+            _frozen(child[GAP]) if GAP in child else None,
+        )
+        for key, child in tree.items()
+    }
 
 
 class Cover:
     """Answers at once whether a span lies within one of many."""
 
-    def __init__(self, spans: Iterable[Span]) -> None:
-        self.reach: dict[int, int] = {}  # first token -> token after the longest span from there
+    def __init__(self, spans: Iterable[Span], count: int) -> None:
+        """count: tokens of the text."""
+        self.reach = [0] * (count + 1)  # by first token: the token after the longest span
         for start, end in spans:
-            if end > self.reach.get(start, 0):
+            if end > self.reach[start]:
                 self.reach[start] = end
-        self._starts = sorted(self.reach)
-        # Of all spans that begin at or before a start, the furthest end.
-        self._furthest = list(accumulate((self.reach[start] for start in self._starts), max))
+        self._furthest = list(accumulate(self.reach, max))
 
     def overlaps(self, token: int) -> bool:
         """Whether a span begins before `token` and goes on past it."""
-        earlier = bisect_left(self._starts, token)
-        return bool(earlier) and self._furthest[earlier - 1] > token
+        return token > 0 and self._furthest[token - 1] > token
 
     def contains(self, span: Span) -> bool:
         """Whether `span` is a part of a longer span."""
         start, end = span
-        earlier = bisect_left(self._starts, start)
-        if earlier and self._furthest[earlier - 1] >= end:
-            return True
-        return self.reach.get(start, 0) > end
+        return self.reach[start] > end or (start > 0 and self._furthest[start - 1] >= end)

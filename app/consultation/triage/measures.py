@@ -7,7 +7,7 @@ unit: °C, %, mmHg, beats or breaths a minute, mmol/l, years, days, weeks, piece
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 Value = tuple[float, int, int]  # value, first character, character after the last
 
@@ -142,6 +142,9 @@ _DAYS = {
 }  # fmt: skip
 
 
+_DIGITS = re.compile(r"[\d十百]+")
+_BEFORE, _AFTER = 64, 48  # characters around a number that belong to its measure
+_LATIN = re.compile("[a-z]{2}")
 _UNITS = {
     "sys": (_SYSTOLIC, 40, 300, re.compile("pressure|systolic|sbp|top number|压")),
     "dia": (_DIASTOLIC, 20, 200, re.compile("diastolic|dbp|bottom|低压|舒张")),
@@ -170,35 +173,37 @@ def measures(plain: str) -> dict[str, list[Value]]:
     def speaks_of(words: re.Pattern[str]) -> bool:
         return words.search(plain) is not None
 
-    digits = any(digit in plain for digit in "0123456789")
-    if digits or "十" in plain:
-        for value, match in _temperatures(plain):
+    windows = list(_windows(plain))
+
+    def near_digits(pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+        for first, last in windows:
+            yield from pattern.finditer(plain, first, last)
+
+    if windows:
+        for value, match in _temperatures(near_digits(_TEMPERATURE)):
             put("temp", value, match)
-    if speaks_of(_OXYGEN_WORDS):
-        for match in _OXYGEN.finditer(plain):
+        for match in near_digits(_OXYGEN) if speaks_of(_OXYGEN_WORDS) else ():
             value = number(match[1] or match[2] or match[3])
             if 40 <= value <= 100:
                 put("spo2", value, match)
-    if digits:
         for pattern in (_PRESSURE, _PRESSURE_ZH):
-            for match in pattern.finditer(plain):
+            for match in near_digits(pattern):
                 high, low = float(match[1]), float(match[2])
                 if 60 < high <= 300 and 20 <= low <= 200 and low < high:
                     put("sys", high, match)
                     put("dia", low, match)
-    for name, (pattern, least, most, words) in _UNITS.items():
-        if speaks_of(words):
-            for match in pattern.finditer(plain):
+        for name, (pattern, least, most, words) in _UNITS.items():
+            for match in near_digits(pattern) if speaks_of(words) else ():
                 value = number(next(group for group in match.groups() if group))
                 if least <= value <= most:
                     put(name, value, match)
-    if digits and speaks_of(_SUGAR_WORDS):
-        for value, match in _sugars(plain):
-            put("sugar", value, match)
+        if speaks_of(_SUGAR_WORDS):
+            for value, match in _sugars(near_digits(_SUGAR)):
+                put("sugar", value, match)
     if speaks_of(_AGE_WORDS):
         for value, match in _ages(plain):
             put("age", value, match)
-    for pattern in (_DURATION, _DURATION_ZH):
+    for pattern in _in_script(plain, _DURATION, _DURATION_ZH):
         for match in pattern.finditer(plain):
             put("days", number(match[1]) * _DAYS[match[2]], match)
     for match in _DAY_NUMBER.finditer(plain):
@@ -210,8 +215,31 @@ def measures(plain: str) -> dict[str, list[Value]]:
     return found
 
 
-def _sugars(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
-    for match in _SUGAR.finditer(plain):
+def _windows(plain: str) -> Iterator[tuple[int, int]]:
+    """The parts of `plain` around digits, where most measures can only stand."""
+    first = last = -1
+    for match in _DIGITS.finditer(plain):
+        if match.start() - _BEFORE > last:
+            if last > 0:
+                yield first, last
+            first = max(0, match.start() - _BEFORE)
+        last = min(len(plain), match.end() + _AFTER)
+    if last > 0:
+        yield first, last
+
+
+def _in_script(
+    plain: str, latin: re.Pattern[str], chinese: re.Pattern[str]
+) -> Iterator[re.Pattern[str]]:
+    """Those of the two patterns whose script `plain` contains."""
+    if _LATIN.search(plain):
+        yield latin
+    if not plain.isascii():
+        yield chinese
+
+
+def _sugars(matches: Iterable[re.Match[str]]) -> Iterator[tuple[float, re.Match[str]]]:
+    for match in matches:
         value = float(match[1] or match[3])
         unit = match[2] or match[4]
         if (unit or "").startswith(("mg", "毫克")) or (unit is None and value > 40):
@@ -246,8 +274,8 @@ def number(text: str) -> float:
     return total + unit
 
 
-def _temperatures(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
-    for match in _TEMPERATURE.finditer(plain):
+def _temperatures(matches: Iterable[re.Match[str]]) -> Iterator[tuple[float, re.Match[str]]]:
+    for match in matches:
         bare, written, tenth, chinese, chinese_tenth, named = match.groups()
         if chinese:
             value = number(chinese)
@@ -262,13 +290,14 @@ def _temperatures(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
 
 
 def _ages(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
-    for match in _AGE.finditer(plain):
+    latin, chinese = _LATIN.search(plain), not plain.isascii()
+    for match in _AGE.finditer(plain) if latin else ():
         count, unit = match[1] or match[3], match[2] or match[4]
         if count:
             yield number(count) * _DAYS[unit] / 365, match
         else:
             yield float(next(group for group in match.groups()[4:] if group)), match
-    for match in _AGE_ZH.finditer(plain):
+    for match in _AGE_ZH.finditer(plain) if chinese else ():
         years, months, born, born_unit, small, small_unit, child, child_unit = match.groups()
         if years:
             yield number(years), match

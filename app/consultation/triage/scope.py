@@ -57,10 +57,13 @@ class _Cues:
             name.removeprefix(CUES): spans for name, spans in found.items() if name.startswith(CUES)
         }
         self._phrases = Cover(
-            span
-            for name, spans in found.items()
-            if name == f"{CUES}fake" or not name.startswith(CUES)
-            for span in spans
+            (
+                span
+                for name, spans in found.items()
+                if name == f"{CUES}fake" or not name.startswith(CUES)
+                for span in spans
+            ),
+            len(text),
         )
         # "no thoughts of hurting myself": a stop amid a longer phrase stops nothing.
         self.stops = {
@@ -197,7 +200,7 @@ def _sentences(text: Text, cues: _Cues, result: Scopes) -> None:
 
 def _past(text: Text, cues: _Cues, unreal: bytearray) -> None:
     """The clause of a cue of the distant past, unless it goes on ("since last year")."""
-    over = Cover(cues.of("recovered"))
+    over = Cover(cues.of("recovered"), len(text))
     ongoing = {span[0] for span in cues.of("ongoing") if not over.contains(span)}
     for start, end in cues.of("past"):
         first, last = start, end

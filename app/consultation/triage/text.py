@@ -25,7 +25,7 @@ _TOKEN = re.compile(
 )
 _SENTENCE_END = frozenset(".!?;。！？；…")
 _COMMA = frozenset(",，:：()（）—-\n")  # a line may break anywhere; an empty line ends a sentence
-_SIGNS = _SENTENCE_END | _COMMA
+SIGNS = _SENTENCE_END | _COMMA
 _CHINESE_WEIGHT = 0.55  # a Chinese character carries about half a word
 _COMMA_WEIGHT = 0.5
 
@@ -124,7 +124,7 @@ def read(text: str, spelling: Spelling | None = None) -> Text:
         ends.append(match.end())
         sentences.append(sentence)
         places.append(place)
-        if key >= "\u3400" and key not in _SIGNS:
+        if key >= "\u3400" and key not in SIGNS:
             keys.append(key)
             place += _CHINESE_WEIGHT
             continue
