@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from sparsedoctor.core.engine.protocol import EngineSettings
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.models import find_model
 from sparsedoctor.export.adapter import SETTINGS_FILE
+from sparsedoctor.export.json_lines import TEXTS, json_objects
 from sparsedoctor.export.metadata_edit import set_text
 from sparsedoctor.export.profile import RoutedText, make_profile, routed_text
 
 _TOPICS = ("department", "topic", "exam_class", "cate1", "subject", "qtype", "category")
-_TEXTS = ("question", "instruction", "text", "input", "Question", "prompt")
 _CONTEXT = 512  # tokens of a text that are read
 
 
@@ -77,21 +76,16 @@ def _parser() -> argparse.ArgumentParser:
 def read_rows(path: Path, topic: str | None) -> list[tuple[str, str]]:
     """`(topic, text)` of every line that has both. Raises SparseDoctorError."""
     rows, field = [], topic
-    try:
-        for number, row in _objects(path):
-            field = field or next((name for name in _TOPICS if row.get(name)), None)
-            if field is None:
-                raise SparseDoctorError(
-                    f"{path}, line {number}: no topic; name its field with --topic"
-                )
-            text = next((str(row[name]) for name in _TEXTS if row.get(name)), "")
-            if text and row.get(field):
-                rows.append((str(row[field]), text))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise SparseDoctorError(f"cannot read {path}: {error}") from error
+    for number, row in json_objects(path):
+        field = field or next((name for name in _TOPICS if row.get(name)), None)
+        if field is None:
+            raise SparseDoctorError(f"{path}, line {number}: no topic; name its field with --topic")
+        text = next((str(row[name]) for name in TEXTS if row.get(name)), "")
+        if text and row.get(field):
+            rows.append((str(row[field]), text))
     if not rows:
         raise SparseDoctorError(
-            f"{path} has no line with a text ({', '.join(_TEXTS)}) and the topic {field or ''}"
+            f"{path} has no line with a text ({', '.join(TEXTS)}) and the topic {field or ''}"
         )
     return rows
 
@@ -112,21 +106,6 @@ def choose(rows: Sequence[tuple[str, str]], most: int, fewest: int) -> list[tupl
         mine = [row for row in rows if row[0] == topic]
         kept += order.sample(mine, min(each, len(mine)))
     return kept
-
-
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise SparseDoctorError(f"{path}, line {number}: no JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise SparseDoctorError(f"{path}, line {number}: no JSON object")
-            yield number, row
 
 
 def _route(path: Path, rows: Sequence[tuple[str, str]], experts: int) -> list[RoutedText]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsedoctor.core.base_models import find_base
+from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.export.adapter import Adapter
 from sparsedoctor.export.adapter_layout import export_adapter
 from sparsedoctor.export.base import Base
@@ -46,7 +47,10 @@ def run(words: Sequence[str]) -> int:
         force=options.force,
         any_base=options.any_base,
         label=options.label,
+        importance=options.importance,
     )
+    if options.importance and options.layout != "moe":
+        raise SparseDoctorError("--importance is for the layout moe alone")
     with progress_bar() as start:
         if options.layout == "experts":
             path = export_experts(settings, start, _tell)
@@ -83,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
         type=str.lower,
         choices=list(FORMATS),
         help="number format of the weights (default: q8_0, bf16 for hf); the router stays float32",
+    )
+    parser.add_argument(
+        "--importance",
+        type=Path,
+        metavar="TEXTS",
+        help="questions with answers (JSON lines, also .gz), best from the training data: q4_0 to "
+        "q6_k then round least where it matters to such texts; takes some minutes",
     )
     parser.add_argument("--label", default="", help="what interfaces call the model")
     parser.add_argument("--force", action="store_true", help="replace an existing file")

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sparsedoctor.core.base_models import base_fingerprint
+from sparsedoctor.core.engine.importance import Table, importance
+from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.export.adapter import Adapter, check_fingerprint
 from sparsedoctor.export.base import Base, open_base
 from sparsedoctor.export.fields import mixture_fields, routing_metadata
 from sparsedoctor.export.gguf_file import check_place
-from sparsedoctor.export.model_file import ModelFile, ProgressStart, write_model
+from sparsedoctor.export.json_lines import read_conversations
+from sparsedoctor.export.model_file import ModelFile, ProgressStart, Weigh, share_of, write_model
 from sparsedoctor.export.plan import plan_mixture
 from sparsedoctor.export.signal import SignalReport, expert_signal
 from sparsedoctor.export.types import FileFormat
+
+WEIGHED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0")  # formats whose rounding can be weighed
+_CONVERSATIONS = 100  # read for an importance matrix, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,7 @@ class ExportSettings:
     any_base: bool = False  # accept other weights of the same shape as those trained on
     label: str = ""  # what interfaces call the model
     threads: int = 2
+    importance: Path | None = None  # conversations (JSON lines) to weigh the rounding by
 
 
 def export_mixture(
@@ -44,6 +52,7 @@ def export_mixture(
     the format keeps. Raises SparseDoctorError.
     """
     check_place(settings.output, force=settings.force, need=0)
+    weigh = _weigher(settings, start_progress)
     base = open_base(settings.base)
     try:
         adapter, fingerprint = open_adapter(settings.adapter, base, any_base=settings.any_base)
@@ -51,7 +60,7 @@ def export_mixture(
         report(expert_signal(base, adapter, settings.format), base, adapter)
         file = ModelFile(
             architecture=base.shape.gguf_architecture,
-            fields=mixture_fields(base, metadata, settings.format),
+            fields=mixture_fields(base, metadata, settings.format) | _origin_of(settings),
             plan=lambda fmt: plan_mixture(base, adapter, fmt),
         )
         write_model(
@@ -62,10 +71,35 @@ def export_mixture(
             threads=settings.threads,
             start_progress=start_progress,
             tell=tell,
+            weigh=weigh,
         )
     finally:
         base.close()
     return settings.output
+
+
+def _weigher(settings: ExportSettings, start_progress: ProgressStart) -> Weigh | None:
+    """What computes the importance matrix, once its texts are known to be readable."""
+    if settings.importance is None:
+        return None
+    if settings.format.name not in WEIGHED:
+        raise SparseDoctorError(
+            f"an importance matrix changes nothing in {settings.format.name}; "
+            f"it is for {', '.join(WEIGHED)}"
+        )
+    conversations = read_conversations(settings.importance, _CONVERSATIONS)
+
+    def weigh(source: Path) -> Table:
+        progress = share_of(source, start_progress, "importance")
+        return importance(source, conversations, progress=progress)
+
+    return weigh
+
+
+def _origin_of(settings: ExportSettings) -> dict[str, Any]:
+    """llama.cpp's own key for what an importance matrix was computed from."""
+    name = settings.importance.name if settings.importance else ""
+    return {"quantize.imatrix.dataset": name} if name else {}
 
 
 def open_adapter(folder: Path, base: Base, *, any_base: bool = False) -> tuple[Adapter, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sparsedoctor.core.engine.importance import Table
 from sparsedoctor.core.engine.quantize import quantize
 from sparsedoctor.export.gguf_file import (
     PlannedTensor,
@@ -21,6 +22,7 @@ from sparsedoctor.export.gguf_file import (
 from sparsedoctor.export.types import FORMATS, FileFormat
 
 ProgressStart = Callable[[int, str], Progress]  # total bytes and what is written
+Weigh = Callable[[Path], Table]  # from the float32 file, what matters to its matrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,17 @@ def write_model(
     threads: int,
     start_progress: ProgressStart,
     tell: Callable[[str], None],
+    weigh: Weigh | None = None,
 ) -> None:
     """Write `output`, whole or not at all. Raises SparseDoctorError.
 
-    `tell` is given how much temporary disk a format needs that is not written directly.
+    `tell` is given how much temporary disk a format needs that is not written directly; with
+    `weigh` none is.
     """
-    tensors = file.plan(fmt if fmt.native else FORMATS["f32"])
+    direct = fmt.native and weigh is None
+    tensors = file.plan(fmt if direct else FORMATS["f32"])
     whole = sum(tensor.size for tensor in tensors)
-    if fmt.native:
+    if direct:
         write_gguf(
             output,
             file.architecture,
@@ -74,16 +79,25 @@ def write_model(
                 threads=threads,
                 progress=start_progress(whole, "float32"),
             )
-            _quantise(source, part, fmt.name, start_progress)
+            table = weigh(source) if weigh else {}
+            _quantise(source, part, fmt.name, table, start_progress)
         finally:
             source.unlink(missing_ok=True)
         seal(part)
 
 
-def _quantise(source: Path, destination: Path, name: str, start_progress: ProgressStart) -> None:
+def _quantise(
+    source: Path, destination: Path, name: str, table: Table, start_progress: ProgressStart
+) -> None:
     """llama.cpp's quantiser with a progress bar, which counts the bytes of the source."""
+    progress = share_of(source, start_progress, name)
+    quantize(source, destination, name.upper(), imatrix=table, progress=progress)
+
+
+def share_of(source: Path, start_progress: ProgressStart, what: str) -> Callable[[int, int], None]:
+    """Progress told as so many parts of all, shown as bytes of `source`."""
     size = source.stat().st_size
-    advance = start_progress(size, name)
+    advance = start_progress(size, what)
     shown = 0
 
     def progress(done: int, whole: int) -> None:
@@ -92,4 +106,4 @@ def _quantise(source: Path, destination: Path, name: str, start_progress: Progre
         advance(now - shown)
         shown = now
 
-    quantize(source, destination, name.upper(), progress=progress)
+    return progress

@@ -16,6 +16,7 @@ from sparsedoctor.core.engine.pace import Pace
 from sparsedoctor.core.engine.protocol import EngineError, Finished, Sampling
 from sparsedoctor.core.engine.quantizing import run_quantizer
 from sparsedoctor.core.engine.templates import Template, find_template, guess_template
+from sparsedoctor.core.engine.weighing import run_weighing
 from sparsedoctor.core.engine.wire import pack_event, unpack_messages
 
 _NO_GPU = (
@@ -46,6 +47,7 @@ class Service:
             "tokenize": self._tokenize,
             "evaluate": self._evaluate,
             "quantize": self._quantize,
+            "weigh": self._weigh,
         }
         try:
             result = requests[request["do"]](request, data)
@@ -156,6 +158,9 @@ class Service:
 
     def _quantize(self, request: dict[str, Any], data: bytes) -> dict[str, Any]:
         return run_quantizer(request, data, self._log, self._send)
+
+    def _weigh(self, request: dict[str, Any], _: bytes) -> dict[str, Any]:
+        return run_weighing(request, self._log, self._send)
 
 
 def _choose_template(request: dict[str, Any], model: LlamaModel) -> tuple[Template, str]:

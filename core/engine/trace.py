@@ -62,7 +62,7 @@ class RoutingTrace:
 
     def __init__(self, layers: int, expert_layers: int, used: int) -> None:
         self._layers, self._expert_layers, self._used = layers, expert_layers, used
-        self._ggml = _GgmlBase()
+        self._ggml = GgmlBase()
         self._name_offset: int | None = None
         self._wanted: dict[int, _Layer] = {}  # by address of the weights
         self._topk: dict[bytes, int] = {}  # address by the layer's number
@@ -147,8 +147,9 @@ class RoutingTrace:
         ):
             return True
         if not self._known[0]:
-            experts = self._rows(known.topk, np.dtype(np.int32))
-            weights = self._rows(node, np.dtype(np.float32))
+            shape = (self._tokens, self._used)
+            experts = self._ggml.rows(known.topk, *shape, np.dtype(np.int32))
+            weights = self._ggml.rows(node, *shape, np.dtype(np.float32))
             self.experts[:, known.layer, :] = experts
             self.weights[:, known.layer, :] = weights
         else:  # the same graph as one token ago: the shapes are known to be right
@@ -158,23 +159,8 @@ class RoutingTrace:
         self._seen += 1
         return not self._ends_early or known.layer < self._layers - 1
 
-    def _rows(self, node: int, kind: np.dtype[Any]) -> NDArray[Any]:
-        """A node of `[tokens][used]` 4-byte values; rows may lie apart (top-k is a view).
 
-        Raises ValueError when it has another shape.
-        """
-        tokens, row = self._tokens, self._used * 4
-        if self._ggml.elements(node) != tokens * self._used:
-            raise ValueError("a routing table of another shape")
-        size = self._ggml.size(node)
-        buffer = np.empty(size, dtype=np.uint8)
-        self._ggml.read(node, buffer.ctypes.data, 0, size)
-        stride = (size - row) // (tokens - 1) if tokens > 1 else row
-        rows = np.lib.stride_tricks.as_strided(buffer, (tokens, row), (stride, 1))
-        return np.ascontiguousarray(rows).view(kind)
-
-
-class _GgmlBase:
+class GgmlBase:
     """The few functions of ggml that read a tensor, so that its layout need not be known."""
 
     def __init__(self) -> None:
@@ -191,6 +177,21 @@ class _GgmlBase:
         self.size.argtypes, self.size.restype = [ctypes.c_void_p], ctypes.c_size_t
         self.read.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
         self.read.restype = None
+
+    def rows(self, node: int, rows: int, columns: int, kind: np.dtype[Any]) -> NDArray[Any]:
+        """A node of `[rows][columns]` 4-byte values; rows may lie apart (top-k is a view).
+
+        Raises ValueError when it has another shape.
+        """
+        width = columns * 4
+        if self.elements(node) != rows * columns:
+            raise ValueError("a node of another shape")
+        size = self.size(node)
+        buffer = np.empty(size, dtype=np.uint8)
+        self.read(node, buffer.ctypes.data, 0, size)
+        stride = (size - width) // (rows - 1) if rows > 1 else width
+        apart = np.lib.stride_tricks.as_strided(buffer, (rows, width), (stride, 1))
+        return np.ascontiguousarray(apart).view(kind)
 
 
 def _library_path() -> str:

@@ -32,10 +32,10 @@ def no_library(patch: pytest.MonkeyPatch) -> None:
 
 
 def other_shapes(patch: pytest.MonkeyPatch) -> None:
-    def other(self: Any, node: int, kind: Any) -> Any:
+    def other(self: Any, *_: Any) -> Any:
         raise ValueError("another shape")
 
-    patch.setattr(trace.RoutingTrace, "_rows", other)
+    patch.setattr(trace.GgmlBase, "rows", other)
 
 
 def other_signature(patch: pytest.MonkeyPatch) -> None:
