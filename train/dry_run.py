@@ -7,7 +7,7 @@ from sparsedoctor.train.data.batches import Packed
 from sparsedoctor.train.data.describe import describe_data
 from sparsedoctor.train.machine import Machine
 from sparsedoctor.train.material import choose_examples, encode_material
-from sparsedoctor.train.memory import base_size, predict_memory
+from sparsedoctor.train.memory import base_size, predict_memory, resident_memory
 from sparsedoctor.train.settings import Settings
 
 
@@ -33,5 +33,9 @@ def dry_run(settings: Settings) -> int:
         f"\ntrained parameters: {trained:,} of {size.parameters + trained:,} "
         f"({trained / (size.parameters + trained):.2%})"
     )
-    print(predict_memory(settings, size, half=machine.half, eager=machine.eager).text())
+    resident = resident_memory(cuda=machine.cuda)
+    memory = predict_memory(
+        settings, size, half=machine.half, eager=machine.eager, resident=resident
+    )
+    print(memory.text())
     return 0

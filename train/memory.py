@@ -5,13 +5,19 @@
     gradients     trained parameters * 4
     optimiser     trained parameters * 8                       (AdamW's two moments)
     queue         layers * E * K * (2 * D + 8)
-    activations   layers * T * (2 ffn + 13 hidden + 4 R) * c   (kept for the backward pass)
-                  + layers * T * heads * longest * 3 c         (eager attention only)
-                  + T * vocabulary * (c + 12)                  (logits, their softmax, gradient)
+    activations   layers * T * (c * (2 ffn + 4 hidden + 4 R) + 12 hidden)   (kept for backward)
+                  + layers * T * heads * longest * (4 or 6)                 (eager attention only)
+    logits        T * vocabulary * (12 + c)                  (logits, their softmax, gradients)
+    contrast      layers * M * E * K * 12                    (similarities of M queries)
+    process       what Python and the libraries hold already + 40 MiB       (CPU only)
+                  + a fifth of all above, at most 110 MiB
 
-T are the tokens of a micro-step, c the bytes of the arithmetic's type, R = E * r + r0. With
-gradient checkpointing one layer's activations are kept instead of all, and T * hidden of each.
-The constants were counted from the tensors that autograd keeps for one Llama layer.
+T are the tokens of a micro-step, c the bytes of the arithmetic's type, R = E * r + r0, M the
+lesser of T and `queries`; eager attention keeps its scores in 4 bytes, in bfloat16 in 4 and 2.
+With gradient checkpointing one layer's activations are kept instead of all, and T * hidden of
+each. What is kept was counted from the tensors that autograd saves for a Llama layer. Half of the
+contrast's bytes and what is added to the process are what the resident peak shows beyond it:
+libraries that load late, kernels and freed memory that malloc holds back.
 """
 
 from __future__ import annotations
@@ -54,17 +60,13 @@ class Memory:
     optimiser: int
     queue: int
     activations: int
+    logits: int
+    contrast: int
+    process: int
 
     @property
     def total(self) -> int:
-        return (
-            self.weights
-            + self.experts
-            + self.gradients
-            + self.optimiser
-            + self.queue
-            + self.activations
-        )
+        return sum(getattr(self, name) for name in self.__dataclass_fields__)
 
     def text(self) -> str:
         parts = ", ".join(
@@ -94,41 +96,64 @@ def base_size(name: str) -> BaseSize:
     )
 
 
-def predict_memory(settings: Settings, base: BaseSize, *, half: bool, eager: bool) -> Memory:
-    """The peak of a run. `half`: bfloat16 weights and arithmetic; `eager`: eager attention."""
-    run, experts = settings.run, settings.experts
+def predict_memory(
+    settings: Settings, base: BaseSize, *, half: bool, eager: bool, resident: int = 0
+) -> Memory:
+    """The peak of a run. `half`: bfloat16 weights and arithmetic; `eager`: eager attention;
+    `resident`: bytes that the process holds already, 0 where they lie elsewhere (CUDA)."""
+    run, experts, supervision = settings.run, settings.experts, settings.supervision
     c = 2 if half else 4
     trained = experts.trainable_parameters(base.hidden, base.ffn, base.layers)
-    tokens = run.batch * settings.data.max_tokens
-    layer = tokens * (2 * base.ffn + 13 * base.hidden + 4 * experts.columns) * c
+    longest = settings.data.max_tokens
+    tokens = run.batch * longest
+    token = c * (2 * base.ffn + 4 * base.hidden + 4 * experts.columns) + 12 * base.hidden
     if eager:
-        layer += tokens * base.heads * settings.data.max_tokens * 3 * c
-    layers = base.layers * layer
+        token += base.heads * longest * (6 if half else 4)
+    activations = base.layers * tokens * token
     if run.gradient_checkpointing:
-        layers = layer + base.layers * tokens * base.hidden * c
-    return Memory(
+        activations = tokens * token + base.layers * tokens * base.hidden * c
+    queries = min(tokens, supervision.queries) if supervision.contrastive else 0
+    keys = experts.experts * supervision.queue_length or queries
+    memory = Memory(
         weights=int(base.parameters * (0.6 if run.four_bit else c)),
         experts=4 * trained,
         gradients=4 * trained,
         optimiser=8 * trained,
-        queue=settings.supervision.queue_bytes(base.layers, experts.experts),
-        activations=layers + tokens * base.vocabulary * (c + 12),
+        queue=supervision.queue_bytes(base.layers, experts.experts),
+        activations=activations,
+        logits=tokens * base.vocabulary * (12 + c),
+        contrast=base.layers * queries * keys * 12,
+        process=0,
     )
+    if not resident:
+        return memory
+    held_back = min(memory.total // 5, 110 * _MIB)
+    return replace(memory, process=resident + 40 * _MIB + held_back)
 
 
 def check_memory(
-    settings: Settings, base: BaseSize, *, half: bool, eager: bool, free: int
+    settings: Settings, base: BaseSize, *, half: bool, eager: bool, free: int, resident: int = 0
 ) -> Memory:
     """The prediction, or SparseDoctorError naming the smallest change that would fit in
-    `free` bytes."""
-    memory = predict_memory(settings, base, half=half, eager=eager)
-    if memory.total <= free:
+    `free` bytes beside those that are `resident`."""
+
+    def predict(some: Settings) -> Memory:
+        return predict_memory(some, base, half=half, eager=eager, resident=resident)
+
+    memory, room = predict(settings), free + resident
+    if memory.total <= room:
         return memory
-    said = f"this run needs about {memory.total / _MIB:,.0f} MiB and {free / _MIB:,.0f} are free"
+    said = f"this run needs about {memory.total / _MIB:,.0f} MiB and {room / _MIB:,.0f} are free"
     for flags, smaller in _smaller(settings):
-        if predict_memory(smaller, base, half=half, eager=eager).total <= free:
+        if predict(smaller).total <= room:
             raise SparseDoctorError(f"{said}; it would fit with {flags}")
     raise SparseDoctorError(f"{said}; no smaller batch helps, use a smaller base")
+
+
+def resident_memory(*, cuda: bool) -> int:
+    """Bytes that this process holds now of what `free_memory` is about to be taken from; 0 on
+    CUDA, where nothing lies yet."""
+    return 0 if cuda else psutil.Process().memory_info().rss
 
 
 def free_memory(*, cuda: bool) -> int:

@@ -28,7 +28,14 @@ from sparsedoctor.train.data.batches import collate
 from sparsedoctor.train.interrupt import StopOnSignal
 from sparsedoctor.train.machine import Machine
 from sparsedoctor.train.material import Material, choose_examples, encode_material
-from sparsedoctor.train.memory import Memory, base_size, check_memory, free_memory, peak_memory
+from sparsedoctor.train.memory import (
+    Memory,
+    base_size,
+    check_memory,
+    free_memory,
+    peak_memory,
+    resident_memory,
+)
 from sparsedoctor.train.processes import gather, process_count, total
 from sparsedoctor.train.progress import (
     HEALTH_FILE,
@@ -77,7 +84,6 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     transformers.set_seed(settings.run.seed)
-    libraries = peak_memory(cuda=False)  # what the program itself takes, not in the prediction
     loaded = prepare(settings, output)
     if process_rank() == 0:
         if resumed_from is None:
@@ -97,7 +103,7 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
         description = describe(loaded, settings, result.training_loss)
         precision = getattr(torch, settings.run.adapter_precision)
         cuda = loaded.machine.cuda
-        peak = peak_memory(cuda=cuda) - (0 if cuda else libraries)
+        peak = peak_memory(cuda=cuda)
         print(f"memory: predicted {loaded.memory.total >> 20:,} MiB, peak {peak >> 20:,} MiB")
         write_choices(
             output,
@@ -105,6 +111,7 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
             loaded.supervisor,
             loaded.material.held_out,
             pad_id=loaded.base.tokenizer.pad_token_id or 0,
+            batch=settings.run.batch,
         )
         save_adapter(loaded.model, output / ADAPTER, description, dtype=precision)
         print(f"{steps} steps in {duration(time.monotonic() - began)}; adapter: {output / ADAPTER}")
@@ -147,6 +154,7 @@ def prepare(settings: Settings, output: Path) -> Loaded:
         half=machine.half,
         eager=machine.eager,
         free=free_memory(cuda=machine.cuda),
+        resident=resident_memory(cuda=machine.cuda),
     )
     base = load_base(run.base, machine.dtype, four_bit=run.four_bit, attention=machine.attention)
     material = encode_material(examples, settings.data, base.tokenizer)
@@ -206,7 +214,7 @@ def training_arguments(
         seed=run.seed,
         data_seed=run.seed,
         logging_strategy="steps",
-        logging_steps=run.log_every,
+        logging_steps=min(run.log_every, run.steps),  # a short run has a line as well
         logging_nan_inf_filter=False,
         save_strategy="steps",
         save_steps=run.save_every,

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from connections import foreign, recorded_connections
 from tiny_runs import tiny_settings, write_data
 
 from sparsedoctor.core.moe.adapter_description import AdapterDescription
@@ -72,6 +73,25 @@ def test_a_run_from_data_to_report(tmp_path: Path) -> None:
     second = _command(*_flags(tmp_path), "--output", run)
     assert second.returncode == 2
     assert "--resume" in second.stderr
+
+
+@pytest.mark.parametrize("base", ["a folder", pytest.param("smollm2", marks=pytest.mark.slow)])
+def test_training_connects_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    """From data to report."""
+    log = recorded_connections(tmp_path, monkeypatch)
+    short: dict[str, object] = {"steps": 1, "batch": 1, "evaluate_every": 1, "save_every": 1}
+    flags = _flags(tmp_path, **short, **({"base": base} if base == "smollm2" else {}))
+    run = subprocess.run(
+        [*COMMAND, *flags, "--output", str(tmp_path / "run")],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert foreign(log) == []
+    outwards = "import socket; s = socket.socket(); s.settimeout(0.1); s.connect(('192.0.2.1', 9))"
+    subprocess.run([sys.executable, "-c", outwards], capture_output=True)  # the control
+    assert len(foreign(log)) == 1
 
 
 def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tiny_models import make_tiny_model
 
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.memory import BaseSize, base_size, check_memory, predict_memory
@@ -25,8 +31,17 @@ def test_every_part_has_the_size_its_formula_says() -> None:
     assert memory.optimiser == 8 * trained
     assert memory.queue == 30 * 4 * 256 * (2 * 128 + 8)
     assert memory.total == sum(
-        (memory.weights, 4 * memory.experts, memory.queue, memory.activations)
+        (
+            memory.weights,
+            4 * memory.experts,
+            memory.queue,
+            30 * 2048 * (4 * (2 * 1536 + 4 * 576 + 4 * 32) + 12 * 576),
+            2048 * 49_152 * (4 + 12),
+            30 * 512 * 4 * 256 * 12,
+        )
     )
+    resident = predict_memory(_settings(), SMOLLM2, half=False, eager=False, resident=5 << 20)
+    assert resident.total == memory.total + (155 << 20)
 
 
 def test_each_lever_lowers_it() -> None:
@@ -42,7 +57,7 @@ def test_each_lever_lowers_it() -> None:
 
 @pytest.mark.parametrize(
     ("free_mib", "said"),
-    [(2600, "--gradient-checkpointing"), (1100, "--batch 1"), (100, "use a smaller base")],
+    [(2600, "--gradient-checkpointing"), (1300, "--batch 1"), (100, "use a smaller base")],
 )
 def test_what_does_not_fit_is_refused_with_the_setting_that_would(free_mib: int, said: str) -> None:
     settings = _settings(batch=4)
@@ -56,3 +71,41 @@ def test_the_size_of_the_real_base_is_read_without_loading_it(smollm2_gguf: obje
     size = base_size("smollm2")
     assert size == replace(SMOLLM2, parameters=size.parameters)
     assert abs(size.parameters - SMOLLM2.parameters) < 1e5
+
+
+def _run(folder: Path, **flags: object) -> tuple[int, int]:
+    """(predicted, measured) MiB of a run of a process of its own, every row as long as allowed."""
+    line = {"question": "What is it?", "answer": "It is a disease of the airways. " * 99}
+    data = folder / "long.jsonl"
+    data.write_text((json.dumps(line) + "\n") * 12)
+    given = {
+        "data": data, "steps": 2, "evaluate_every": 0, "held_out_fraction": 0, "threads": 1,
+        "device": "cpu", "rank": 4, "shared_rank": 16, "output": folder / "run",
+    } | flags  # fmt: skip
+    texts = [t for n, v in given.items() for t in ("--" + n.replace("_", "-"), str(v))]
+    done = subprocess.run(
+        [sys.executable, "-m", "sparsedoctor.train.cli", *texts], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"predicted ([\d,]+) MiB, peak ([\d,]+) MiB", done.stdout)
+    assert found is not None
+    predicted, measured = (int(text.replace(",", "")) for text in found.groups())
+    return predicted, measured
+
+
+def test_a_tiny_base_needs_what_is_predicted(tmp_path: Path) -> None:
+    base = make_tiny_model(tmp_path / "base", "llama", hidden=32, ffn=48, heads=2, kv_heads=1)
+    predicted, measured = _run(tmp_path, base=base, batch=4, max_tokens=96)
+    assert predicted == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("precision", "batch", "max_tokens"), [("float32", 1, 128), ("float32", 4, 256),
+                                           ("bfloat16", 2, 256)]
+)  # fmt: skip
+def test_the_real_base_needs_what_is_predicted(
+    tmp_path: Path, smollm2_gguf: Path, precision: str, batch: int, max_tokens: int
+) -> None:
+    predicted, measured = _run(tmp_path, precision=precision, batch=batch, max_tokens=max_tokens)
+    assert predicted == pytest.approx(measured, rel=0.1)
