@@ -36,8 +36,8 @@ class Drawing:
         """Whether the model is loaded, or known not to be."""
         return self._engine.info is not None or bool(self.load_error)
 
-    def header(self) -> str:
-        label, info = self._model.label, self._engine.info
+    def header(self, language: Language) -> str:
+        label, info = texts(language).no_advice.format(self._model.label), self._engine.info
         if info is not None and info.server:
             label = f"{info.name}, {label}"
         return f'<header><h1>SparseDoctor</h1><p id="label">{escape(label)}</p></header>'
@@ -54,7 +54,7 @@ class Drawing:
 
     def routing(self, visit: Visit) -> str:
         said, seen = texts(visit.interface), visit.latest.routing
-        reason = why_no_routing(self._engine.info or self._model.known())
+        reason = why_no_routing(self._engine.info or self._model.known(), visit.interface)
         if reason or seen is None:
             return markup.no_routing(reason or said.appears, said)
         names = expert_names(self._model.bundle, len(seen.weight[0]))
@@ -76,9 +76,9 @@ class Drawing:
         elif not self._history.saved:
             facts.append(said.not_saved)
         if view.finished is not None and view.finished.statistics.answer_tokens:
-            facts.append(f"{view.finished.statistics.tokens_per_second:.0f} tokens/s")
+            facts.append(words.speed.format(view.finished.statistics.tokens_per_second))
         if view.seed is not None:
-            facts.append(f"seed {view.seed}")
+            facts.append(words.seed.format(view.seed))
         line = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
         state = "writing" if visit.busy else "idle"
         return f'<p data-state="{state}" data-turns="{len(visit.turns)}">{line}</p>' + "".join(

@@ -112,15 +112,17 @@ class HistoryPanel:
             visit = visit_of(request)
             if chosen and visit.to_delete != chosen:
                 return (self._once_more(visit, chosen), gr.skip(), *page(visit))
-            done = self._done(visit, chosen, query, lambda id: self._gone(visit, id))
-            return (*done, *page(visit))
+            note, listed = self._done(visit, chosen, query, lambda id: self._gone(visit, id))
+            said = remark(texts(visit.interface).deleted)
+            return (note or said, listed, *page(visit))
 
         def delete_all(sure: bool, request: gr.Request) -> tuple[Any, ...]:
             visit = visit_of(request)
             if not sure:
                 return (False, problem(texts(visit.interface).tick_first), gr.skip(), *page(visit))
-            done = self._done(visit, "*", "", lambda _: self._gone(visit, None))
-            return (False, *done, *page(visit))
+            note, listed = self._done(visit, "*", "", lambda _: self._gone(visit, None))
+            said = remark(texts(visit.interface).deleted)
+            return (False, note or said, listed, *page(visit))
 
         self._search.change(search, inputs=asked, outputs=both, **options)
         self._list.input(lambda: "", outputs=[self._note], **options)

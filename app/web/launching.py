@@ -21,7 +21,8 @@ TAB = """() => {
 
 COPY = "(text) => { navigator.clipboard.writeText(text); }"
 
-# Esc stops an answer, as in the terminal.
+# Esc stops an answer, as in the terminal. A model's links open nothing: their addresses could
+# carry words away.
 _HEAD = """
 <meta name="robots" content="noindex">
 <script>
@@ -30,6 +31,11 @@ document.addEventListener("keydown", (event) => {
   const stop = document.querySelector("#stop");
   if (stop && !stop.disabled) stop.click();
 });
+for (const kind of ["click", "auxclick"]) {
+  document.addEventListener(kind, (event) => {
+    if (event.target.closest("#chat a")) event.preventDefault();
+  }, true);
+}
 </script>
 """
 

@@ -81,10 +81,10 @@ class Page:
 
     def _build(self) -> gr.Blocks:
         with gr.Blocks(**blocks_options()) as blocks:
-            self._header = gr.HTML(self._drawing.header(), js_on_load=None)
+            first: Language = self._language or "en"
+            self._header = gr.HTML(self._drawing.header(first), js_on_load=None)
             with gr.Column(elem_id="top"):
-                first = self._drawing.line(self._region, self._language or "en")
-                self._line = gr.HTML(first, js_on_load=None)
+                self._line = gr.HTML(self._drawing.line(self._region, first), js_on_load=None)
                 self._alarm = gr.HTML("", elem_id="alarm", js_on_load=None)
             with gr.Row(elem_id="middle"):
                 with gr.Column(scale=3, min_width=320, elem_id="conversation"):
@@ -169,8 +169,8 @@ class Page:
 
     def _connect(self, blocks: gr.Blocks) -> None:
         drawn = [
-            self._chat, self._line, self._alarm, self._experts, self._status, self._send,
-            self._stop, self._again, self._copy, *self._labels.components,
+            self._header, self._chat, self._line, self._alarm, self._experts, self._status,
+            self._send, self._stop, self._again, self._copy, *self._labels.components,
         ]  # fmt: skip
         everything = [
             *drawn, *self._intake.fields, self._is_private, self._intake.note, *self._summary.shown,
@@ -206,7 +206,7 @@ class Page:
         blocks.load(
             self._enter,
             inputs=[tab],
-            outputs=[self._header, loading, *everything],
+            outputs=[loading, *everything],
             js=TAB,
             **at_once,
         ).then(self._watch, outputs=drawn, **PRIVATE)
@@ -252,12 +252,12 @@ class Page:
         self._visits.enter(request.session_hash or "", tab or "")
         visit = self._visit(request)
         visit.labelled = None  # a page that was just loaded is in its first language
-        return (self._drawing.header(), self._looking(), *self._everything(visit))
+        return (self._looking(), *self._everything(visit))
 
     def _loading(self, request: gr.Request) -> tuple[Any, ...]:
         visit = self._visit(request)
         return (
-            self._drawing.header(),
+            self._drawing.header(visit.interface),
             self._drawing.status(visit),
             self._drawing.routing(visit),
             self._looking(),
@@ -294,6 +294,7 @@ class Page:
         """What changes with a turn."""
         finished = bool(visit.turns) and not visit.busy
         return (
+            self._drawing.header(visit.interface),
             markup.messages(visit.turns),
             self._drawing.line(visit.session.region, visit.language),
             markup.alarm(visit.alarm),

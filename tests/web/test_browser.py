@@ -77,6 +77,20 @@ def test_words_are_shown_as_typed_and_a_model_brings_no_html(server: Any, tab: T
     assert not [one for one in images if "evil" in str(one.get_attribute("src"))]
 
 
+def test_a_link_of_the_model_opens_nothing(server: Any, tab: Tab) -> None:
+    text = "See https://evil.example/x or [here](https://evil.example/y). "
+    server.reply["next"] = Reply((text, *["word "] * 200), delay=1.0)
+    tab.ask("What is a cold?")
+    tab.until(lambda: len(tab.all("#chat a")) == 2)
+    for number in range(2):
+        # The answer is drawn anew with every word.
+        tab.until(lambda number=number: tab.all("#chat a")[number].click() is None)
+    tab.click("#stop")
+    tab.settled()
+    assert len(tab.browser.window_handles) == 1
+    assert tab.browser.current_url.startswith(server.url)
+
+
 def test_chinese_is_answered_with_chinese_around_it(server: Any, tab: Tab) -> None:
     tab.ask("什么是感冒？")
     tab.settled()

@@ -136,6 +136,7 @@ def test_deleting_takes_a_second_press_and_the_words_leave_the_file(server: Any,
     assert holds(server.home, "capercaillie")
     tab.click("#delete")
     tab.until(lambda: "capercaillie" not in tab.body)  # also from the screen and the list
+    assert "Deleted." in tab.text("#history-note")
     for words in ("capercaillie", "oystercatcher"):
         assert holds(server.home, words) == []
 
