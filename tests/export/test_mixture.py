@@ -127,9 +127,12 @@ def test_the_hash_is_that_of_the_data_of_the_file(
     assert found.tensors_sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, base: Path, adapter: Path) -> None:
-    first = export(tmp_path, base, adapter, "q8_0", "first").read_bytes()
-    assert first == export(tmp_path, base, adapter, "q8_0", "second").read_bytes()
+@pytest.mark.parametrize("fmt", ["bf16", "q8_0", "q4_0", "q4_k_m"])
+def test_the_same_inputs_give_the_same_bytes(
+    tmp_path: Path, base: Path, adapter: Path, fmt: str
+) -> None:
+    first = export(tmp_path, base, adapter, fmt, "first").read_bytes()
+    assert first == export(tmp_path, base, adapter, fmt, "second").read_bytes()
 
 
 def test_the_tokenizer_of_a_gguf_base_is_carried_over_verbatim(
