@@ -14,13 +14,14 @@ _CHATML = """\
 {{ .Content }}<|im_end|>
 {{ end }}<|im_start|>assistant
 """
+_QWEN3 = f"{_CHATML}<think>\n\n</think>\n\n"  # as the engine asks: the thought is left empty
 _LLAMA3 = """\
 {{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>
 
 {{ .Content }}<|eot_id|>{{ end }}<|start_header_id|>assistant<|end_header_id|>
 
 """
-_TEMPLATES = {"chatml": _CHATML, "qwen3": _CHATML, "llama3": _LLAMA3}
+TEMPLATES = {"chatml": _CHATML, "qwen3": _QWEN3, "llama3": _LLAMA3}
 _SYSTEM = (
     "You are a careful medical assistant. You give general information, no diagnosis. "
     "In an emergency, tell the person to call their local emergency number."
@@ -46,8 +47,8 @@ def modelfile(model: Path) -> str:
     if bundle is None:
         raise SparseDoctorError(f"{model} holds no routing metadata; it is no export of ours")
     lines = [f"FROM ./{model.name}"]
-    if bundle.prompt_template in _TEMPLATES:
-        lines.append(f'TEMPLATE """{_TEMPLATES[bundle.prompt_template]}"""')
+    if bundle.prompt_template in TEMPLATES:
+        lines.append(f'TEMPLATE """{TEMPLATES[bundle.prompt_template]}"""')
     lines += [f'PARAMETER stop "{stop}"' for stop in find_template(bundle.prompt_template).stops]
     lines += ["PARAMETER temperature 0.3", f'SYSTEM "{_SYSTEM}"']
     lines += [f'LICENSE """{licence}"""' for licence in bundle.licences]

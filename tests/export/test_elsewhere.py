@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,10 +13,12 @@ import pytest
 from tiny_adapters import make_adapter
 from tiny_models import make_tiny_model
 
+from sparsedoctor.core.engine.protocol import Message
+from sparsedoctor.core.engine.templates import find_template
 from sparsedoctor.core.gguf_header import read_header
 from sparsedoctor.export import folder, gguf_file
 from sparsedoctor.export.cli import main
-from sparsedoctor.export.modelfile import modelfile
+from sparsedoctor.export.modelfile import TEMPLATES, modelfile
 
 Export = Callable[..., Path]
 
@@ -70,6 +73,20 @@ def test_a_modelfile_names_the_file_and_the_ends_of_a_turn(export: Export) -> No
     assert 'PARAMETER stop "<|im_end|>"' in text
     assert "{{ .Content }}<|im_end|>" in text
     assert "CC BY 4.0" in text
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_modelfile_asks_in_the_words_of_the_engine(name: str) -> None:
+    body, after = re.fullmatch(
+        r"{{- range .Messages }}(.*?){{ end }}(.*)", TEMPLATES[name], re.DOTALL
+    ).groups()  # type: ignore[union-attr]
+    talk = (Message("system", "Be kind."), Message("user", "I cough."))
+    text = "".join(
+        body.replace("{{ .Role }}", message.role).replace("{{ .Content }}", message.content)
+        for message in talk
+    )
+    expected = "".join(segment.text for segment in find_template(name).write(talk))
+    assert text + after == expected
 
 
 def test_gguf_dump_prints_our_keys(export: Export) -> None:
