@@ -157,7 +157,7 @@ def leaves_computer(model: Model) -> bool:
 def facts_of(view: TurnView, language: str) -> list[str]:
     """What is told of an answer beside it: length, speed and seed, as far as known."""
     words, facts = wording(language), []
-    if view.finished is not None:
+    if view.finished is not None and view.finished.statistics.answer_tokens:  # of the model
         statistics = view.finished.statistics
         facts.append(words.tokens.format(statistics.answer_tokens))
         facts.append(words.speed.format(statistics.tokens_per_second))

@@ -74,7 +74,7 @@ def _printed(events: Iterable[ConsultationEvent], *, stream: bool, quiet: bool) 
     for event in events:
         view = view.apply(event)
         if isinstance(event, Assessed):
-            _print_assessment(event.assessment, quiet=quiet)
+            _print_assessment(event.assessment.most_urgent(), quiet=quiet)
         elif isinstance(event, FollowUp) and view.assessment:
             print(wording(view.assessment.language).follow_up)
             print("".join(f"- {question}\n" for question in event.questions), flush=True)

@@ -38,6 +38,23 @@ async def test_all_parts_are_visible(open_chat: Any, size: tuple[int, int]) -> N
         assert_whole(chat, size)
 
 
+@pytest.mark.parametrize("key", ["f1", "f3", "f4", "f5"])
+async def test_a_dialog_shows_its_buttons_and_leaves_the_emergency_number_in_sight(
+    open_chat: Any, key: str
+) -> None:
+    async with open_chat(size=(80, 24)) as chat:
+        await chat.ask("What is a cold?")
+        await chat.pilot.press(key)
+        await chat.until(lambda: len(chat.app.screen_stack) == 2)
+        await chat.pilot.pause()
+        dialog = chat.app.screen.query(".dialog").first()
+        line = chat.screen.query_one("#emergency-line")
+        assert dialog.region.y >= line.region.bottom
+        assert dialog.region.bottom <= 24
+        for button in chat.app.screen.query("Button"):
+            assert dialog.region.contains_region(button.region), button.label
+
+
 async def test_resizing_during_an_answer_keeps_everything(open_chat: Any) -> None:
     engine = ScriptedEngine([Reply(("word ",) * 60, delay=0.01)], layers=30)
     async with open_chat(engine, size=(120, 40)) as chat:
