@@ -23,7 +23,12 @@ from sparsedoctor.core.moe.adapter_description import AdapterDescription, BaseSh
 from sparsedoctor.core.moe.base import Base, load_base
 from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
 from sparsedoctor.core.moe.supervision import RoutingSupervisor
-from sparsedoctor.train.checkpoints import check_disk_space, last_checkpoint, remove_incomplete
+from sparsedoctor.train.checkpoints import (
+    check_disk_space,
+    disk_errors,
+    last_checkpoint,
+    remove_incomplete,
+)
 from sparsedoctor.train.data.batches import collate
 from sparsedoctor.train.interrupt import StopOnSignal
 from sparsedoctor.train.machine import Machine
@@ -90,7 +95,7 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
             write_run_file(output, settings, loaded.base.sha256)
         print(loaded.introduction(), flush=True)
     began = time.monotonic()
-    with StopOnSignal() as stop:
+    with StopOnSignal() as stop, disk_errors(output):
         loaded.trainer.add_callback(stop)
         result = loaded.trainer.train(
             resume_from_checkpoint=str(resumed_from) if resumed_from else None

@@ -19,7 +19,7 @@ from transformers import Trainer, TrainerCallback
 
 from sparsedoctor.core.moe.health import LayerHealth, layer_health
 from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms
-from sparsedoctor.train.checkpoints import mark_complete
+from sparsedoctor.train.checkpoints import check_room_for_next, mark_complete
 from sparsedoctor.train.data.batches import filled_tokens
 from sparsedoctor.train.data.encode import IGNORED, Encoded
 from sparsedoctor.train.processes import total
@@ -173,9 +173,12 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         return bool(every) and (self.state.global_step + 1) % every == 0
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run = Path(self.args.output_dir)
+        if self.args.should_save:
+            check_room_for_next(run)
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            mark_complete(Path(self.args.output_dir), self.state.global_step)
+            mark_complete(run, self.state.global_step)
 
 
 class _Commit(TrainerCallback):  # type: ignore[misc]

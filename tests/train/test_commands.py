@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -132,6 +133,66 @@ def test_a_run_that_is_stopped_or_killed_resumes(tmp_path: Path, blow: signal.Si
     assert steps == list(range(1, step + 3))  # nothing twice, nothing missing
     assert AdapterDescription.read(run / "adapter").training["steps"] == step + 2
     assert not (run / f"checkpoint-{step + 500}").exists()
+
+
+def test_a_disk_that_fills_up_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    flags = _flags(tmp_path, steps=4000, evaluate_every=0, health_every=0, log_every=1)
+    process = subprocess.Popen(
+        [*COMMAND, *flags, "--output", str(run)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    _wait_for(run / "checkpoint-2" / "complete.json", process)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1000, 1000))  # no file grows beyond
+    said = process.communicate()[1].strip()
+    assert process.returncode == 2
+    assert len(said.splitlines()) == 1, said
+    whole = last_checkpoint(run)
+    assert whole is not None
+    assert f"{whole.name} is whole: make room, then sparsedoctor-train --resume {run}" in said
+    _finish(run, int(whole.name.rpartition("-")[2]) + 1)
+
+
+@pytest.mark.parametrize(
+    "moment", ["os.mkdir checkpoint-4", "open trainer_state.json", "os.rename complete.json"]
+)
+def test_killed_while_it_writes_a_checkpoint_the_one_before_loads(
+    tmp_path: Path, moment: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(KILL_ITSELF)
+    environment = ENVIRONMENT | {"PYTHONPATH": str(tmp_path), "MOMENT": moment}
+    run = tmp_path / "run"
+    flags = _flags(tmp_path, steps=6, evaluate_every=0, health_every=0)
+    done = subprocess.run(
+        [*COMMAND, *flags, "--output", str(run)], capture_output=True, env=environment
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert (run / "checkpoint-4").exists() == ("mkdir" not in moment)
+    assert last_checkpoint(run) == run / "checkpoint-2"
+    _finish(run, 6)
+
+
+KILL_ITSELF = """
+import os, signal, sys
+event_wanted, name = os.environ["MOMENT"].split()
+def kill(event, arguments):
+    if event == event_wanted and isinstance(arguments[0], (str, os.PathLike)):
+        path = os.fspath(arguments[0])
+        if "checkpoint-4" in path and name in path:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+"""
+
+
+def _finish(run: Path, steps: int) -> None:
+    """Resume a run to its end, at `steps`. In this process: starting torch takes seconds."""
+    from sparsedoctor.train.cli import main
+
+    record = json.loads((run / "run.json").read_text())
+    record["settings"]["run"]["steps"] = steps
+    (run / "run.json").write_text(json.dumps(record))
+    assert main(["--resume", str(run)]) == 0
+    assert AdapterDescription.read(run / "adapter").training["steps"] == steps
 
 
 @pytest.mark.parametrize(
