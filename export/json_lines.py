@@ -46,4 +46,4 @@ def read_conversations(path: Path, most: int) -> list[tuple[Message, ...]]:
             found.append(tuple(told if answer else told[:1]))
     if not found:
         raise SparseDoctorError(f"{path} has no line with a text ({', '.join(TEXTS)})")
-    return found[:: -(-len(found) // most)]
+    return found[:: max(1, len(found) // most)][:most]

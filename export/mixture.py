@@ -21,7 +21,7 @@ from sparsedoctor.export.signal import SignalReport, expert_signal
 from sparsedoctor.export.types import FileFormat
 
 WEIGHED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0")  # formats whose rounding can be weighed
-_CONVERSATIONS = 100  # read for an importance matrix, at most
+_CONVERSATIONS = 80  # read for an importance matrix, at most
 
 
 @dataclass(frozen=True, slots=True)

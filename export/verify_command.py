@@ -119,10 +119,9 @@ def _reference(
 
 def _refuse_rounded(path: Path) -> None:
     """A reference must be exact: beside a rounded one a wrong file may look right."""
-    kind = _type_name(read_header(path))
-    if kind != "f32":
+    if _type_name(read_header(path)) != "f32":
         raise SparseDoctorError(
-            f"{path} holds {kind} weights; compare with a float32 export (--type f32)"
+            f"{path} holds rounded weights; compare with a float32 export (--type f32)"
         )
 
 

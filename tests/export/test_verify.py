@@ -157,7 +157,7 @@ def test_a_rounded_reference_is_refused(export: Export, capsys: pytest.CaptureFi
     path = export()
     capsys.readouterr()
     assert main(["verify", str(path), "--against", str(path)]) == 2
-    assert "holds q8_0 weights; compare with a float32 export" in capsys.readouterr().err
+    assert "holds rounded weights; compare with a float32 export" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
