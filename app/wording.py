@@ -40,6 +40,7 @@ class Wording:
     server_here: str
     server_away: str
     server_open: str
+    in_short: tuple[str, str, str]  # the three above, for small screens
     tokens: str
     speed: str
     seed: str
@@ -74,6 +75,7 @@ _EN = Wording(
     server_here="Answers come from the model server at {}: your words stay on this computer.",
     server_away="Your words LEAVE this computer: they are sent to the model server at {}.",
     server_open="NOT ENCRYPTED (http): others on the way can read them.",
+    in_short=("stays on this computer: {}", "LEAVES this computer: {}", "NOT ENCRYPTED"),
     tokens="{} tokens",
     speed="{:.0f} tokens/s",
     seed="seed {}",
@@ -108,6 +110,7 @@ _ZH = Wording(
     server_here="回答来自模型服务器 {}：你的话不会离开这台电脑。",
     server_away="你的话会离开这台电脑：将发送到模型服务器 {}。",
     server_open="未加密（http）：途中的其他人可以读到这些内容。",
+    in_short=("不离开这台电脑：{}", "会离开这台电脑：{}", "未加密"),
     tokens="{} 词元",
     speed="{:.0f} 词元/秒",
     seed="种子 {}",
@@ -136,17 +139,18 @@ def numbers_to_call(assessment: Assessment) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def where_words_go(model: Model, language: str) -> str:
+def where_words_go(model: Model, language: str, *, short: bool = False) -> str:
     """Whether what is typed leaves this computer, and where to. With a server it must be on the
-    screen before the first question and stay there."""
+    screen before the first question and stay there; `short` where there is little room."""
     words = wording(language)
     if isinstance(model, ModelFile):
         return words.stays
     address = model.address
+    whole = (words.server_here, words.server_away, words.server_open)
+    here, away, unencrypted = words.in_short if short else whole
     if address.local:
-        return words.server_here.format(address.place)
-    away = words.server_away.format(address.place)
-    return away if address.secure else f"{away} {words.server_open}"
+        return here.format(address.place)
+    return away.format(address.place) + ("" if address.secure else f" {unencrypted}")
 
 
 def leaves_computer(model: Model) -> bool:

@@ -42,6 +42,7 @@ from sparsedoctor.core.engine.protocol import Sampling
 from sparsedoctor.core.errors import SparseDoctorError
 
 Asking = Callable[[], Iterator[ConsultationEvent]]
+_SMALL, _NARROW = 20, 64  # rows, columns: as the application's breakpoints
 _FRAME = 1 / 30  # seconds between two drawings of a growing answer
 
 
@@ -323,14 +324,18 @@ class ChatScreen(Screen[None]):
         self.query_one(Prompt).placeholder = wording(language).placeholder
         where = where_words_go(self._model, language)
         self.query_one("#welcome", Static).update(f"{wording(language).welcome}\n\n{where}")
-        self._show_where(where)
+        self._show_where()
 
-    def _show_where(self, where: str) -> None:
+    def on_resize(self) -> None:
+        self._show_where()
+
+    def _show_where(self) -> None:
         """With a server it stays on the screen where the words go."""
         line = self.query_one("#where", Static)
         line.display = isinstance(self._model, ModelServer)
         line.set_class(leaves_computer(self._model), "-away")
-        line.update(where)
+        short = self.size.height < _SMALL or self.size.width < _NARROW
+        line.update(where_words_go(self._model, self._language, short=short))
 
     def _label(self) -> None:
         """Put labels and the names of keys into the language that holds now."""

@@ -155,6 +155,22 @@ async def test_where_the_words_go_stays_on_the_screen(
         assert "Nothing leaves" not in str(screen.query_one("#welcome").content)
 
 
+async def test_the_smallest_terminal_holds_the_warning_an_alarm_and_the_rest() -> None:
+    engine = EngineOnDemand(lambda: ScriptedEngine(experts=0))
+    app = ChatApp(engine, model_of("http://gpu.example.org:8000"), region="GB")
+    async with app.run_test(size=(40, 15)) as pilot:
+        screen: Any = app.screen
+        await ask_on(pilot, EMERGENCY)
+        said = str(screen.query_one("#where").content)
+        assert "LEAVES this computer: gpu.example.org:8000" in said
+        assert "NOT ENCRYPTED" in said
+        for name in ("label", "emergency-line", "where", "alarm", "conversation", "prompt"):
+            region = screen.query_one(f"#{name}").region
+            assert region.height > 0, name
+        assert screen.query_one("#conversation").region.height >= 3
+        assert screen.query_one("#status").region.bottom <= 15
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_both_languages_name_the_place(language: str) -> None:
     said = where_words_go(model_of("http://example.org:8000"), language)
