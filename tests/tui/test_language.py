@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 from textual.widgets import Select
 from tui.terminal import CTRL_Q, Terminal
 
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.interface_language import interface_language
 from sparsedoctor.app.tui.texts import texts
+from sparsedoctor.app.web.texts import texts as page_texts
 
 EMPTY = Intake()
 
@@ -114,6 +116,15 @@ def test_the_languages_fill_in_the_same_things() -> None:
             assert one.keys() == other.keys(), field.name
         else:
             assert one.count("{") == other.count("{"), field.name
+
+
+@pytest.mark.parametrize("said", [texts, page_texts], ids=["terminal", "page"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_help_has_no_sign_left_of_its_markdown(said: Any, language: str) -> None:
+    # "**专家。**模型" would show its stars: after a full stop nothing closes before a letter.
+    drawn = MarkdownIt().render(said(language).help_text)
+    assert "<strong>" in drawn
+    assert "**" not in drawn
 
 
 def test_ask_says_its_remarks_in_the_chosen_language(smollm2_gguf: Path) -> None:
