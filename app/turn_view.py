@@ -42,7 +42,7 @@ class TurnView:
         """The view after `event`. A review replaces the text by what may be shown."""
         match event:
             case Assessed(assessment):
-                return replace(self, assessment=assessment)
+                return replace(self, assessment=assessment.most_urgent())
             case FollowUp(questions):
                 return replace(self, questions=questions)
             case Started():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -48,3 +48,24 @@ class Assessment:
     language: str  # "en" or "zh": the language of the person's words
     about_other: bool = False  # the person speaks for somebody else
     general: bool = False  # asked in general; nothing is the matter with anybody now
+
+    def most_urgent(self) -> Assessment:
+        """What a banner shows: the most urgent findings and any crisis, each advice once.
+
+        Milder advice beside "call an ambulance" would only take attention from it. The findings
+        of one advice become one, with the reasons and the words of all.
+        """
+        by_advice: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            if finding.urgency is self.urgency or finding.crisis:
+                by_advice.setdefault(finding.advice, []).append(finding)
+        return replace(self, findings=tuple(map(_merged, by_advice.values())))
+
+
+def _merged(findings: list[Finding]) -> Finding:
+    return replace(
+        findings[0],
+        words=" … ".join(dict.fromkeys(finding.words for finding in findings if finding.words)),
+        why=" ".join(dict.fromkeys(finding.why for finding in findings)),
+        crisis=any(finding.crisis for finding in findings),
+    )

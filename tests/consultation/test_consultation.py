@@ -13,6 +13,7 @@ from sparsedoctor.app.consultation.consultation import (
     Turn,
 )
 from sparsedoctor.app.consultation.intake import Intake
+from sparsedoctor.app.consultation.triage import assess
 from sparsedoctor.core.engine.protocol import EngineDied, Finished, Notice, TextDelta
 from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
 from sparsedoctor.core.errors import SparseDoctorError
@@ -176,3 +177,21 @@ def test_a_turn_is_plain_data() -> None:
     assert isinstance(turn, Turn)
     assert turn.words == CALM
     assert turn.finished is not None
+
+
+def test_the_banner_shows_the_most_urgent_advice_once_and_no_milder_one() -> None:
+    whole = assess("crushing chest pain, short of breath even at rest, and my ankle is sprained")
+    shown = whole.most_urgent()
+    assert {finding.urgency for finding in whole.findings} > {Urgency.EMERGENCY}
+    assert {finding.urgency for finding in shown.findings} == {Urgency.EMERGENCY}
+    advice = [finding.advice for finding in shown.findings]
+    assert len(advice) == len(set(advice)) < len(whole.findings)
+    assert "crushing chest" in " ".join(finding.words for finding in shown.findings)
+    assert shown.urgency is whole.urgency
+    assert shown.numbers == whole.numbers
+
+
+def test_a_crisis_stays_in_the_banner_beside_a_more_urgent_finding() -> None:
+    shown = assess("crushing chest pain, and I hate my life, I feel hopeless").most_urgent()
+    assert any(finding.crisis for finding in shown.findings)
+    assert any(not finding.crisis for finding in shown.findings)

@@ -130,7 +130,7 @@ def _in_order(definitions: Mapping[str, tuple[str, str]]) -> list[str]:
         return list(TopologicalSorter(names).static_order())
     except CycleError as error:
         raise SparseDoctorError(
-            f"rule files: findings that name each other: {', '.join(error.args[1])}"
+            f"rule file rules: findings that name each other: {', '.join(error.args[1])}"
         ) from None
 
 

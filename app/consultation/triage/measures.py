@@ -95,7 +95,7 @@ _AGE = re.compile(
     r"|\b(?:age[ds]?|aged about)\s{0,2}:?(\d{1,3})\b"
     r"|(?<![\d.])(\d{2})(?:m|f)\b(?!/)"
     r"|\b(?:i'?m|i am|he'?s|she'?s|he is|she is|who'?s|who is)\s(\d{2})"
-    r"(?=[,.;!?]|\sand\b|\syears?\b|\swith\b|$)"
+    r"(?=[,.;!?\n]|\sand\b|\syears?\b|\swith\b|$)"
 )
 _AGE_ZH = re.compile(
     rf"{_N}\s?(?:周岁|岁)|{_N}\s?(?:个[多半]?月|月)(?:大|龄|的?宝宝|的?婴|的?孩子|的?女儿|的?儿子"
@@ -116,7 +116,7 @@ _WEEKS = re.compile(
     r"|preggo|miscarr)"
     r"|\b(?:i'?m|i am|at|she'?s|wife is|now)\s(\d{1,2})\s?w(?:ee)?ks?\b"
     r"(?!\s(?:old|into|post|after|out|ago|in\b|of))"
-    r"|(?:^|[.!?,\n]\s{0,2})(\d{1,2})(?:\s?\+\s?\d)?\s?w(?:ee)?ks?\s{0,2}"
+    r"|(?:^|[.!?,\n]\s{0,2})(\d{1,2})(?:\s?\+\s?\d)?\s?w(?:ee)?ks?[ ]{0,2}"
     r"(?=[,.;]|and\b|with\b|first\b|baby\b|bump\b|bp\b"
     r"|twins?\b|today\b|tomorrow\b|now\b)"
     r"|(?:pregnan\w{0,3}|gestation)[^\d\n。.]{0,14}(\d{1,2})\s{0,2}w(?:ee)?ks?"

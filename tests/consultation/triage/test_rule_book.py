@@ -81,6 +81,11 @@ def changed(**changes: Any) -> dict[str, Any]:
         ({**FILE, "findings": {"cough": "cough"}}, "both a concept and a finding"),
         ({**FILE, "concepts": {"cough": {"en": "cough,, x", "zh": "咳"}}}, "empty phrase"),
         ({**FILE, "concepts": {"cough": {"fr": "toux"}}}, "needs en and zh"),
+        ({**FILE, "concepts": {"cough": {}}}, "has no words"),
+        ({**FILE, "concepts": {"cough": {"en": "<nt> stop coughing"}}}, "no word class nt"),
+        ({**FILE, "findings": {"a": "b", "b": "a"}}, "findings that name each other"),
+        (changed(when="3 of (cough, cough)"), "3 of 2 can never hold"),
+        (changed(when="2 of cough"), "a bracket must follow"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_name(file: dict[str, Any], said: str) -> None:

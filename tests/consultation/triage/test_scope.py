@@ -82,6 +82,39 @@ def test_the_past_that_goes_on_is_present() -> None:
     assert alarm("以前胸痛过，现在又胸痛了")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "last year I had chest pain but it is gone now",
+        "去年胸痛过，现在没事了",
+        "我爸三年前心梗放了支架 现在复查都挺好",
+        "I had fits as a toddler, none since",
+    ],
+)
+def test_what_is_over_now_is_past(text: str) -> None:
+    assert not alarm(text)
+
+
+def test_a_vaccine_does_not_make_its_reaction_unreal() -> None:
+    assert alarm("ten minutes after the vaccine my throat is swelling and I can't breathe")
+    assert alarm("打完疫苗十分钟，喉咙发紧喘不上气")
+
+
+@pytest.mark.parametrize(
+    ("text", "urgency"),
+    [
+        ("i burned my finger on the stove, small blister", Urgency.DAYS),
+        ("手指烫了个小水泡", Urgency.DAYS),
+        ("my kid fell off the bed, cried right away and is playing now", Urgency.DAYS),
+        ("孩子从床上掉下来，哭了几声，现在玩得好好的", Urgency.DAYS),
+        ("peeing blood after being kicked in the kidney", Urgency.EMERGENCY),
+        ("腰被踢了一脚后尿血", Urgency.EMERGENCY),
+    ],
+)
+def test_mild_and_grave_of_one_kind_are_told_apart(text: str, urgency: Urgency) -> None:
+    assert assess(text).urgency is urgency
+
+
 def test_a_quoted_person_is_real_unless_it_is_a_story() -> None:
     assert alarm('my mother says "my chest hurts and I cannot breathe"')
     assert not alarm('in the movie she says "my chest hurts and I cannot breathe"')
@@ -118,6 +151,16 @@ def test_known_illness_and_medicines_count() -> None:
         ("glucose 95 mg/dL", False),
         ("血糖31", True),
         ("血氧83%", True),
+        ("血氧只有七十几", True),
+        ("the oximeter shows 86%", True),
+        ("meter said 41 mg/dl", True),
+        ("temp 40,2", True),
+        ("temp 37.2, runny nose", False),
+        ("8 month old, temp 37.2", False),
+        ("my son is 10 weeks, thermometer says 38.6", True),
+        ("34 wks, bp 168/112, headache", True),
+        ("our girl was born three weeks ago and has 38.4", True),
+        ("血糖高的情况要紧吗？我今年51岁", False),
         ("今天12/25去体检", False),
     ],
 )
