@@ -43,6 +43,14 @@ async def test_a_question_may_be_sent_while_the_model_is_loading(open_chat: Open
         assert answer(chat) == "This is a scripted answer."
 
 
+async def test_escape_works_while_the_model_is_loading(open_chat: OpenChat) -> None:
+    async with open_chat(ScriptedEngine(load_delay=120)) as chat:
+        await chat.send("What is a cold?")
+        await chat.pilot.press("escape")
+        await chat.until(lambda: not chat.screen.busy)
+        assert "stopped by you" in str(chat.cards[0].query_one(".remarks").content)
+
+
 async def test_escape_stops_and_keeps_what_was_written(open_chat: OpenChat) -> None:
     engine = ScriptedEngine([Reply(("Kept. ", *["more "] * 500), delay=0.02), Reply(("Next.",))])
     async with open_chat(engine) as chat:
