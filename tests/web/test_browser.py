@@ -77,6 +77,20 @@ def test_words_are_shown_as_typed_and_a_model_brings_no_html(server: Any, tab: T
     assert not [one for one in images if "evil" in str(one.get_attribute("src"))]
 
 
+def test_the_answer_is_copied_as_the_model_wrote_it(server: Any, tab: Tab) -> None:
+    server.reply["next"] = Reply(("**Rest** when it is <5 mmol/l.",))
+    tab.answered("What is a cold?")
+    tab.click("#copy")
+    paste = "\ue009v"  # Ctrl+V
+
+    def pasted() -> bool:
+        tab.fill("#words textarea", "")
+        tab.type(paste)
+        return tab.value("#words textarea") == "**Rest** when it is <5 mmol/l."
+
+    tab.until(pasted)
+
+
 def test_a_link_of_the_model_opens_nothing(server: Any, tab: Tab) -> None:
     text = "See https://evil.example/x or [here](https://evil.example/y). "
     server.reply["next"] = Reply((text, *["word "] * 200), delay=1.0)
