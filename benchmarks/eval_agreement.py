@@ -99,8 +99,11 @@ def scored(options: argparse.Namespace, choice: ModelChoice, output: Path) -> No
 
 
 def paired(reference: Path, output: Path) -> Pairs:
+    """What both answered: a file may have been asked a smaller sample."""
     ours, theirs = read_run(reference), read_run(output)
-    return [(ours.answers[key], theirs.answers[key]) for key in ours.answers]
+    return [
+        (ours.answers[key], theirs.answers[key]) for key in ours.answers if key in theirs.answers
+    ]
 
 
 def row(name: str, reference: Path, output: Path) -> str:
@@ -118,7 +121,7 @@ def row(name: str, reference: Path, output: Path) -> str:
     return (
         f"| {name} | {same} of {count} ({100 * same / count:.1f} %) "
         f"| {100 * ours / count:.1f} % | {100 * theirs / count:.1f} % "
-        f"| {apart[len(apart) // 2]:.4f} in the middle, {apart[-1]:.4f} at most |"
+        f"| {apart[len(apart) // 2]:.1e} in the middle, {apart[-1]:.1e} at most |"
     )
 
 
