@@ -41,10 +41,10 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
-    def until(self, words: str, seconds: float = 60.0) -> None:
-        """Wait until `words` were drawn since the last call."""
+    def until(self, *words: str, seconds: float = 60.0) -> None:
+        """Wait until all of `words` were drawn since the last call."""
         end = time.monotonic() + seconds
-        while words not in self._text():
+        while not all(one in self._text() for one in words):
             assert time.monotonic() < end, f"{words!r} was not drawn, but: {self._text()[-3000:]}"
             self._read()
         self._drawn = ""

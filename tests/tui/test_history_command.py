@@ -64,10 +64,9 @@ def test_encrypting_says_what_is_lost_and_leaves_no_readable_word(
 ) -> None:
     assert words_on_disk(file)
     terminal = open_terminal(terminals, "history", "encrypt")
-    terminal.until("loses every conversation")
-    last = answer(
-        terminal, ("yes", "yes"), ("New passphrase", PASSPHRASE), ("once more", PASSPHRASE)
-    )
+    terminal.until("loses every conversation", "yes")
+    terminal.type("yes" + ENTER)
+    last = answer(terminal, ("New passphrase", PASSPHRASE), ("once more", PASSPHRASE))
     assert terminal.exit_code == 0, last
     assert "is encrypted" in last
     assert PASSPHRASE not in last  # it is typed unseen
@@ -78,8 +77,9 @@ def test_encrypting_says_what_is_lost_and_leaves_no_readable_word(
 
 def test_decrypting_brings_everything_back(terminals: list[Terminal], encrypted: Path) -> None:
     terminal = open_terminal(terminals, "history", "decrypt")
-    terminal.until("read your conversations")
-    last = answer(terminal, ("yes", "yes"), ("Passphrase", PASSPHRASE))
+    terminal.until("read your conversations", "yes")
+    terminal.type("yes" + ENTER)
+    last = answer(terminal, ("Passphrase", PASSPHRASE))
     assert terminal.exit_code == 0, last
     assert not is_encrypted(encrypted)
     assert words_saved(encrypted) == WORDS

@@ -41,7 +41,7 @@ def test_the_default_model_is_assembled_and_everything_works_with_it(
     terminal = Terminal("chat", *options, columns=120, rows=40)
     terminals.append(terminal)
     terminal.until("assembled now")
-    terminal.until("small demonstration model, no medical advice", 300)
+    terminal.until("small demonstration model, no medical advice", seconds=300)
     terminal.until("ready")
     terminal.type(f"What is asthma?{ENTER}")
     terminal.until("tokens of the answer")
