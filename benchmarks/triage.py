@@ -10,6 +10,7 @@ figures that matter, and the time for 2,000 characters.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import statistics
 import time
@@ -43,6 +44,7 @@ def main() -> None:
         _report(f"own cases, {file.stem}", cases, options.misses)
     for name, cases in _public(options.safety):
         _report(name, cases, options.misses)
+    _outpatients(options.safety.parent / "train" / "cmtmedqa_multiturn.jsonl.gz")
     _speed()
 
 
@@ -94,6 +96,18 @@ def _public(folder: Path) -> Iterable[tuple[str, list[Case]]]:
                 for row in rows
             ],
         )
+
+
+def _outpatients(file: Path) -> None:
+    """How often a first message to an outpatient doctor alarms; nobody labelled these."""
+    if not file.is_file():
+        return
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    words = [row["history"][0][0] if row.get("history") else row.get("instruction") for row in rows]
+    words = [text for text in words if text]
+    alarms = sum(_alarms(assess(text)) for text in words)
+    print(f"\nfirst messages of outpatients, Chinese: alarm on {alarms}/{len(words)}")
 
 
 def _speed() -> None:

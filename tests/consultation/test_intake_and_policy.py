@@ -94,6 +94,35 @@ def test_the_questions_are_in_the_persons_language_and_follow_the_complaint() ->
     assert any("harming yourself" in one for one in ask("I feel depressed"))
 
 
+COMPLAINTS = [
+    "I have a headache", "my stomach hurts", "it burns when I pee", "my back hurts",
+    "I have a rash on my arm", "I feel dizzy", "I have a cough", "I have a fever",
+    "I feel down lately", "my knee hurts", "my child has diarrhoea", "I have palpitations",
+    "我头痛", "我肚子疼", "小便疼", "腰疼", "手臂上起疹子", "头晕", "咳嗽", "发烧",
+    "最近心情低落", "膝盖疼", "孩子拉肚子", "心悸",
+]  # fmt: skip
+ANSWERS = {
+    "en": " It began three days ago and came slowly, 4/10, getting better, it stays in one place. "
+    "She is 30 years old. No vomiting, no stiff neck, no weakness, no numbness, no fainting, no "
+    "blisters, no breathlessness, no pain in the flank. Temperature 36.8. I took paracetamol. "
+    "I have no thoughts of harming myself. She is playing and drinking well.",
+    "zh": "三天前慢慢开始的，4分，好转了，不窜。30岁。没有呕吐，没有脖子硬，没有肢体无力，"
+    "没有晕倒，没有水泡，不气短，腰不疼，没有发烧，体温36.8度。吃了药。没想过自杀。精神好，能喝水。",
+}
+
+
+@pytest.mark.parametrize("complaint", COMPLAINTS)
+def test_a_complaint_leads_to_questions_and_answered_ones_are_not_asked_again(
+    complaint: str,
+) -> None:
+    language = language_of(complaint)
+    asked = questions(complaint, assess(complaint), Intake(), language)
+    assert 1 <= len(asked) <= 3
+    told = complaint + "." + ANSWERS[language]
+    again = questions(told, assess(told), Intake(), language)
+    assert not set(asked) & set(again)
+
+
 @pytest.mark.parametrize(
     ("known", "text", "said"),
     [

@@ -94,6 +94,8 @@ _AGE = re.compile(
     r"|(?<![\d.])(\d{1,3})\s?-?(?:yo|y/o|y\.o\.?|yrs?|m/o)\b"
     r"|\b(?:age[ds]?|aged about)\s{0,2}:?(\d{1,3})\b"
     r"|(?<![\d.])(\d{2})(?:m|f)\b(?!/)"
+    r"|\b(?:son|daughter|boy|girl|kid|child|toddler)(?:'s| is| who is| just turned)\s(\d{1,2})"
+    r"(?=[,.;!?\n]|\sand\b|\syears?\b|$)"
     r"|\b(?:i'?m|i am|he'?s|she'?s|he is|she is|who'?s|who is)\s(\d{2})"
     r"(?=[,.;!?\n]|\sand\b|\syears?\b|\swith\b|$)"
 )
@@ -126,6 +128,7 @@ _WEEKS = re.compile(
 _POINTS = re.compile(
     r"(?<![\d/.])(10|[0-9])\s{0,2}(?:/|out of|分之)\s{0,2}10(?!\d|/)|(?:疼痛|痛感|疼)(?:评分"
     r"|程度)?\s?(10|\d)\s?分"
+    r"|(?<![\d.])(10|\d)\s?分(?=[,，。;；、!！ \n]|左右|$)"
 )
 _AMOUNT = re.compile(
     rf"(?<![\w.]){_EN}\s{{0,2}}(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?"
