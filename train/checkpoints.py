@@ -80,6 +80,8 @@ def disk_errors(run: Path) -> Iterator[None]:
         if number not in _DISK and (isinstance(error, OSError) or not told):
             raise
         reason = os.strerror(number) if number else words[0]
+        if "inline_container" in reason:  # torch names its own source, not what happened
+            reason = "a file could not be written to its end"
         raise SparseDoctorError(
             f"cannot write in {run} ({reason}); {_how_to_go_on(run)}"
         ) from error

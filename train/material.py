@@ -14,7 +14,7 @@ from sparsedoctor.train.data.encode import Encoded, EncodedData, encode_all, tem
 from sparsedoctor.train.data.example import Example
 from sparsedoctor.train.data.formats import read_examples
 from sparsedoctor.train.data.overlap import exclude_overlap
-from sparsedoctor.train.data.split import split_by_topic
+from sparsedoctor.train.data.split import shared_topics, split_by_topic
 from sparsedoctor.train.settings import DataSettings
 
 
@@ -60,6 +60,14 @@ def choose_examples(settings: DataSettings, seed: int) -> Examples:
         overlap = exclude_overlap(training, [Path(name) for name in settings.exclude])
         print(overlap.report())
         training = overlap.kept
+    if settings.held_out:
+        topics, sharing = shared_topics(training, held_out)
+        if sharing:
+            print(
+                f"note: {len(topics):,} topics of the held-out files are trained on as well "
+                f"({len(sharing):,} examples), so that the held-out loss is a little too good; "
+                "--exclude leaves out questions that are the same"
+            )
     training = draw(training, settings.limit, seed)
     return Examples(training, draw(held_out, settings.held_out_limit, seed))
 

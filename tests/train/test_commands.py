@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import resource
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -243,6 +246,30 @@ def test_four_bits_are_refused_without_cuda(tmp_path: Path) -> None:
         pytest.skip("this machine has CUDA")
     arguments = [*_flags(tmp_path), "--four-bit", "--output", str(tmp_path / "run")]
     assert "4-bit base needs CUDA" in _refused(tmp_path, arguments)
+
+
+def test_reading_a_large_file_is_shown_and_can_be_interrupted(tmp_path: Path) -> None:
+    line = json.dumps({"question": "What is asthma?", "answer": "A disease.", "focus": "Asthma"})
+    data = tmp_path / "large.jsonl"
+    data.write_text(f"{line}\n" * 1_000_000)
+    screen, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 80))
+    process = subprocess.Popen(
+        [*COMMAND, "--data", str(data), "--dry-run"], stderr=end, env=ENVIRONMENT
+    )
+    os.close(end)
+    seen = b""
+    while b"examples" not in seen:
+        seen += os.read(screen, 1000)
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # a closed terminal reads so
+        while piece := os.read(screen, 1000):
+            seen += piece
+    assert process.wait() == 130
+    text = seen.decode().replace("\r", "\n")
+    assert "reading large.jsonl" in text
+    assert "Traceback" not in text
+    assert text.split()[-1].endswith("interrupted")
 
 
 def test_malformed_data_are_named_by_file_and_line(tmp_path: Path) -> None:

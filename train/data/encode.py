@@ -18,6 +18,7 @@ from sparsedoctor.core.engine.protocol import Message
 from sparsedoctor.core.engine.templates import Control, Segment, Text, find_template, guess_template
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.data.example import Example, Turn
+from sparsedoctor.train.data.shown import shown
 
 IGNORED = -100  # the label of a token that is not learned: the ignore index of the loss
 
@@ -68,7 +69,8 @@ def encode_all(
     data = EncodedData([], [])
     tokens = _Tokens(tokenizer)
     whole = list(examples)
-    for begin in range(0, len(whole), _AT_ONCE):
+    begins = range(0, len(whole), _AT_ONCE)
+    for begin in shown(begins, "encoding", f"x {_AT_ONCE:,} examples"):
         some = [
             (e, _parts(e.turns, template, tokenizer.eos_token))
             for e in whole[begin : begin + _AT_ONCE]

@@ -17,6 +17,7 @@ from sparsedoctor.train.data.example import Example, Turn
 from sparsedoctor.train.data.exams import read_exam_question
 from sparsedoctor.train.data.fields import Conversation, Fields, WrongRecord, optional, required
 from sparsedoctor.train.data.records import read_records
+from sparsedoctor.train.data.shown import shown
 
 
 class _Fitting(NamedTuple):
@@ -43,7 +44,7 @@ def read_examples(path: Path, format: str | None = None) -> list[Example]:
     SparseDoctorError with file, line and what was expected.
     """
     return [to_example(record.fields, record.place, str(record.file), record.line, format)
-            for record in read_records(path)]  # fmt: skip
+            for record in shown(read_records(path), f"reading {path.name}")]  # fmt: skip
 
 
 def to_example(

@@ -40,11 +40,19 @@ def split_by_topic(
     return train, [example for example in examples if _topic(example) in held]
 
 
+def shared_topics(
+    examples: Sequence[Example], held_out: Sequence[Example]
+) -> tuple[set[str], list[Example]]:
+    """Topics that stand on both sides, and the ones of `examples` that have such a topic."""
+    both = {_topic(example) for example in held_out} & {_topic(example) for example in examples}
+    return both, [example for example in examples if _topic(example) in both]
+
+
 def _topic(example: Example) -> str:
     # Case and spaces vary within MedQuAD's own topics.
     if example.topic is not None:
-        return "topic " + " ".join(example.topic.lower().split())
-    return "question " + " ".join(example.question.lower().split())
+        return "topic " + " ".join(example.topic.casefold().split())
+    return "question " + " ".join(example.question.casefold().split())
 
 
 def _draw(topic: str, seed: int) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.data.example import Example, Turn
 from sparsedoctor.train.data.formats import read_examples
-from sparsedoctor.train.data.split import split_by_topic
+from sparsedoctor.train.data.split import shared_topics, split_by_topic
 
 
 def _example(line: int, topic: str | None) -> Example:
@@ -86,3 +86,11 @@ def test_the_published_training_file_is_split_by_focus(shared_data: Path) -> Non
         e.question for e in held if not e.topic
     }
     assert 0.05 <= len(held) / len(examples) < 0.06
+
+
+def test_topics_on_both_sides_are_found_whatever_their_case_and_spaces() -> None:
+    train = [_example(1, "Straße  fever"), _example(2, "STRASSE fever"), _example(3, "asthma")]
+    held_out = [_example(4, "strasse FEVER "), _example(5, "gout")]
+    both, sharing = shared_topics(train, held_out)
+    assert len(both) == 1
+    assert sharing == train[:2]
