@@ -14,6 +14,7 @@ from sparsedoctor.app.consultation.numbers import numbers_for
 from sparsedoctor.app.consultation.triage.book import Rule, RuleBook, rule_book
 from sparsedoctor.app.consultation.triage.expression import NOWHERE
 from sparsedoctor.app.consultation.triage.lexicon import Cover, Span
+from sparsedoctor.app.consultation.triage.likeness import level_of, likeness, texts
 from sparsedoctor.app.consultation.triage.measures import measures
 from sparsedoctor.app.consultation.triage.scope import CUES, scopes
 from sparsedoctor.app.consultation.triage.text import Text
@@ -52,6 +53,8 @@ def assess(
         spans = rule.when.somewhere(facts)
         if spans:
             findings.append(_finding(rule, reading.text, spans, speech, call))
+    if not any(finding.urgency is Urgency.EMERGENCY for finding in findings):
+        findings += _alike(reading, speech, call, findings)
     urgency = min((f.urgency for f in findings), key=_ORDER.index, default=Urgency.UNCLEAR)
     findings.sort(key=lambda finding: _ORDER.index(finding.urgency))
     return Assessment(
@@ -75,6 +78,28 @@ def _finding(rule: Rule, text: Text, spans: list[Span], language: Language, call
         source=rule.source,
         crisis=rule.crisis,
     )
+
+
+def _alike(
+    reading: Reading, language: Language, call: str, findings: list[Finding]
+) -> list[Finding]:
+    """At most one finding, for words that are like an emergency although no rule knows them."""
+    found = likeness(reading.text, reading.scopes.counts)
+    level = level_of(found, language_of(reading.text.original))
+    if not level or (level == "today" and any(f.urgency is Urgency.TODAY for f in findings)):
+        return []
+    said = texts()
+    return [
+        Finding(
+            rule=f"likeness.{level}",
+            urgency=Urgency.TODAY if level == "today" else Urgency.EMERGENCY,
+            words=_quote(reading.text, found.spans),
+            advice=said[level]["say"][language].replace("{emergency}", call),
+            why=said[level]["why"][language],
+            source=said["source"],
+            crisis=level == "crisis",
+        )
+    ]
 
 
 def _quote(text: Text, spans: list[Span]) -> str:

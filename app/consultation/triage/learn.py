@@ -25,6 +25,7 @@ from sparsedoctor.app.consultation.language import language_of
 from sparsedoctor.app.consultation.triage.assess import Reading
 from sparsedoctor.app.consultation.triage.book import rule_book
 from sparsedoctor.app.consultation.triage.likeness import (
+    DAMPING,
     KINDS,
     Features,
     Table,
@@ -35,8 +36,9 @@ from sparsedoctor.core.errors import SparseDoctorError, run_command
 
 ALARMING = ("emergency", "crisis")
 HARMLESS = ("days", "selfcare", "info", "past")
-FALSE_ALARM = {"emergency": 0.04, "today": 0.12, "crisis": 0.01}  # share of harmless texts
+FALSE_ALARM = {"emergency": 0.04, "today": 0.10, "crisis": 0.015}  # share of harmless texts
 _EXAMPLES = "rules"  # the set of the rules' own examples, always learned from
+_EVERYDAY = "everyday"  # ends the names of sets of plain small complaints: not for thresholds
 _DECAY = 0.1  # L2
 _SEEN = 2  # a feature must stand in so many texts
 
@@ -117,7 +119,7 @@ def _logistic(columns: Sequence[Sequence[int]], wanted: Vector, size: int) -> Ve
     """Weights and, last, the bias of a logistic regression, by L-BFGS."""
     row = np.repeat(np.arange(len(columns)), [len(c) for c in columns])
     column = np.concatenate([np.asarray(c, dtype=np.int64) for c in columns])
-    value = np.repeat([1 / np.sqrt(max(len(c), 1)) for c in columns], [len(c) for c in columns])
+    value = np.repeat([1 / np.sqrt(len(c) + DAMPING) for c in columns], [len(c) for c in columns])
 
     def loss(at: Vector) -> tuple[float, Vector]:
         score = np.bincount(row, value * at[column], len(columns)) + at[size]
@@ -168,7 +170,8 @@ def _thresholds(described: Sequence[Description]) -> dict[tuple[str, str], float
     """Read off the scores that each set gets from a table learned without it; prints them."""
     features = [d.features for d in described]
     scores: dict[int, tuple[float, float]] = {}
-    for held in sorted({d.set for d in described} - {_EXAMPLES}):
+    held_out = {d.set for d in described if not d.set.endswith(_EVERYDAY)} - {_EXAMPLES}
+    for held in sorted(held_out):
         rest = [i for i, d in enumerate(described) if d.set != held]
         learned = fit([features[i] for i in rest], [described[i] for i in rest])
         for i, d in enumerate(described):

@@ -5,7 +5,9 @@ one to three sentences that no rule called an emergency is scored by a logistic 
 its words and pairs of words (Chinese: characters and runs of up to three), learned from the
 situations under descriptions/ by `learn.py`:
 
-    score = (sum of the weights of the known features) / sqrt(their number) + bias
+    score = (sum of the weights of the known features) / sqrt(their number + 10) + bias
+
+(+ 10: a few words alone shall not weigh as much as a story.)
 
 It is arithmetic on a table that ships with the program: no language model, the same every time.
 It only ever raises the urgency. Negated, past and hypothetical words are left out (scope.py).
@@ -18,6 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
+
+import yaml
 
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.triage.lexicon import Span
@@ -25,6 +30,7 @@ from sparsedoctor.app.consultation.triage.text import Text
 
 KINDS = ("emergency", "crisis")  # what is learned, each with a weight of its own
 LEVELS = ("emergency", "crisis", "today")  # what a threshold exists for
+DAMPING = 10  # features
 _SENTENCES = 3  # of the longest stretch
 _BREAK = ","  # stands for words that are not meant of anybody now
 _HAN = "\u3400"
@@ -48,6 +54,14 @@ class Likeness:
     emergency: float
     crisis: float
     spans: list[Span]  # of the features that weigh most, in tokens
+
+
+@cache
+def texts() -> dict[str, Any]:
+    """What is said at each level: `say` and `why` by language, and the `source`."""
+    file = files("sparsedoctor.app.consultation.triage").joinpath("likeness.yaml")
+    said: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))
+    return said
 
 
 @cache
@@ -99,7 +113,7 @@ def likeness(text: Text, counts: Callable[[Span], bool], known: Table | None = N
                 number += 1
                 score[0] += weight[0]
                 score[1] += weight[1]
-        scale = 1 / math.sqrt(max(number, 1))
+        scale = 1 / math.sqrt(number + DAMPING)
         crisis = max(crisis, score[1] * scale + learned.bias[1])
         if score[0] * scale + learned.bias[0] > best:
             best, where = score[0] * scale + learned.bias[0], stretch
