@@ -131,8 +131,8 @@ def stretches(text: Text, counts: Callable[[Span], bool]) -> Iterator[Features]:
 
 
 def _heaviest(stretch: Features, learned: Table) -> list[Span]:
-    """The three features that speak most for an emergency, in the order of the text."""
-    weights = {f: learned.weights[f][0] for f in stretch if f in learned.weights}
+    """The three pairs of words that speak most for an emergency, in the order of the text."""
+    weights = {f: learned.weights[f][0] for f in stretch if f in learned.weights and " " in f}
     most = sorted(weights, key=lambda feature: -weights[feature])[:3]
     return sorted(stretch[feature] for feature in most if weights[feature] > 0)
 
