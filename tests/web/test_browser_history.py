@@ -162,7 +162,7 @@ def test_a_private_conversation_leaves_no_byte_on_the_disk(server: Any, tab: Tab
     server.reply["next"] = Reply(("Nobody hears of the bittern.",))
     tab.open("intake")
     tab.fill("#medicines textarea, #medicines input", "warfarin, wryneck")
-    tab.answered("Can I tell you of the hoopoe?")
+    tab.answered("What is a hoopoe, and what is a cold?")
     tab.until(lambda: "bittern" in tab.text("#chat"))
     tab.open("summary")
     tab.click("#summary-make")

@@ -32,7 +32,7 @@ def test_the_card_is_there_before_the_first_word_of_the_model(server: Any, tab: 
     tab.answered("I have a headache")  # asks back
     server.reply["next"] = LATE
     tab.ask("slowly since this morning, 3 of 10, none of that")
-    tab.until(lambda: len(tab.all("#chat .card-self_care")) == 2)
+    tab.until(lambda: len(tab.all("#chat .card")) == 2)
     assert tab.all("#status [data-state=writing]")
     assert "First word" not in tab.text("#chat")
     tab.click("#stop")
