@@ -36,7 +36,7 @@ from sparsedoctor.core.errors import SparseDoctorError, run_command
 
 ALARMING = ("emergency", "crisis")
 HARMLESS = ("days", "selfcare", "info", "past")
-FALSE_ALARM = {"emergency": 0.04, "today": 0.10, "crisis": 0.015}  # share of harmless texts
+FALSE_ALARM = {"emergency": 0.03, "today": 0.10, "crisis": 0.015}  # share of harmless texts
 _EXAMPLES = "rules"  # the set of the rules' own examples, always learned from
 _EVERYDAY = "everyday"  # ends the names of sets of plain small complaints: not for thresholds
 _DECAY = 0.1  # L2
