@@ -39,6 +39,7 @@ class Labels:
     nothing_found: str
     open: str
     pin: str
+    branch: str
     delete: str
     rename: str
     delete_all: str
@@ -84,6 +85,7 @@ _EN = Labels(
     nothing_found="nothing found",
     open="Open",
     pin="Pin",
+    branch="Branch",
     delete="Delete",
     rename="Rename",
     delete_all="Delete all",
@@ -127,6 +129,7 @@ _ZH = Labels(
     nothing_found="没有找到",
     open="打开",
     pin="置顶",
+    branch="另起分支",
     delete="删除",
     rename="改名",
     delete_all="全部删除",

@@ -1,4 +1,4 @@
-"""The list of conversations: search, take up again, rename, pin, delete."""
+"""The list of conversations: search, take up again, rename, pin, branch, delete."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class HistoryScreen(ModalScreen[str | None]):
         # The search field would take Ctrl+D for itself.
         Binding("ctrl+r", "rename", "Rename", priority=True),
         Binding("ctrl+t", "pin", "Pin", priority=True),
+        Binding("ctrl+b", "branch", "Branch", priority=True),
         Binding("ctrl+d", "delete", "Delete", priority=True),
     ]
 
@@ -52,6 +53,7 @@ class HistoryScreen(ModalScreen[str | None]):
                 yield Button(words.open, variant="primary", id="open", compact=True)
                 yield Button(f"{words.rename} ^r", id="rename", compact=True)
                 yield Button(f"{words.pin} ^t", id="pin", compact=True)
+                yield Button(f"{words.branch} ^b", id="branch", compact=True)
                 yield Button(f"{words.delete} ^d", id="delete", compact=True)
                 yield Button(words.delete_all, id="delete-all", compact=True)
 
@@ -107,6 +109,19 @@ class HistoryScreen(ModalScreen[str | None]):
         if chosen is not None:
             await call_in_background(lambda: self._history.pin(chosen.id, not chosen.pinned))
             self._refill()
+
+    @on(Button.Pressed, "#branch")
+    @work(group="change", exclusive=True)
+    async def action_branch(self) -> None:
+        """Take up a copy of the chosen conversation; the original stays as it is."""
+        chosen = self._chosen()
+        if chosen is None:
+            return
+        history = self._history
+        try:
+            self.dismiss(await call_in_background(lambda: history.branch_whole(chosen.id)))
+        except SparseDoctorError as error:
+            self.notify(str(error), severity="error")
 
     @on(Button.Pressed, "#delete")
     @work(group="change", exclusive=True)

@@ -136,7 +136,7 @@ _EN = TerminalTexts(
 | Page Up, Page Down | read up and down |
 | F2 | shows or hides the experts |
 | F3 | about you: age, medicines, allergies, region, language |
-| F4 | conversations: search, open, rename, pin, delete |
+| F4 | conversations: search, open, rename, pin, branch, delete |
 | F5 | summary for a doctor |
 | Ctrl+N | begins a new conversation |
 | Ctrl+P | all commands, themes too |
@@ -254,7 +254,7 @@ _ZH = TerminalTexts(
 | Page Up、Page Down | 上下翻阅 |
 | F2 | 显示或隐藏专家 |
 | F3 | 关于你：年龄、用药、过敏、地区、语言 |
-| F4 | 对话记录：搜索、打开、改名、置顶、删除 |
+| F4 | 对话记录：搜索、打开、改名、置顶、另起分支、删除 |
 | F5 | 给医生的摘要 |
 | Ctrl+N | 开始新对话 |
 | Ctrl+P | 全部命令，包括配色 |

@@ -1,4 +1,4 @@
-"""Saved conversations: search, take up again, rename, pin, export, delete."""
+"""Saved conversations: search, take up again, rename, pin, branch, export, delete."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ class HistoryPanel:
             with gr.Row():
                 self._open = make(gr.Button, lambda t: {"value": t.open}, elem_id="open", **small)
                 self._pin = make(gr.Button, lambda t: {"value": t.pin}, elem_id="pin", **small)
+                self._branch = make(
+                    gr.Button, lambda t: {"value": t.branch}, elem_id="branch", **small
+                )
                 self._export = make(
                     gr.Button, lambda t: {"value": t.export}, elem_id="export", **small
                 )
@@ -88,6 +91,14 @@ class HistoryPanel:
             visit = visit_of(request)
             return (*self._done(visit, chosen, query, visit.resume), *page(visit))
 
+        def branch(chosen: str | None, query: str, request: gr.Request) -> tuple[Any, ...]:
+            visit = visit_of(request)
+
+            def work(id: str) -> None:
+                visit.resume(self._history.branch_whole(id))
+
+            return (*self._done(visit, chosen, query, work), *page(visit))
+
         def pin(chosen: str | None, query: str, request: gr.Request) -> tuple[Any, ...]:
             def work(id: str) -> None:
                 self._history.pin(id, not self._history.conversation(id).pinned)
@@ -127,6 +138,7 @@ class HistoryPanel:
         self._search.change(search, inputs=asked, outputs=both, **options)
         self._list.input(lambda: "", outputs=[self._note], **options)
         self._open.click(open_, inputs=asked, outputs=[*both, *outputs], **options)
+        self._branch.click(branch, inputs=asked, outputs=[*both, *outputs], **options)
         self._pin.click(pin, inputs=asked, outputs=both, **options)
         self._export.click(export, inputs=asked, outputs=both, **options)
         self._delete.click(delete, inputs=asked, outputs=[*both, *outputs], **options)

@@ -69,6 +69,24 @@ async def test_a_saved_conversation_is_found_and_taken_up_again(
     assert len(history.conversations()) == 2
 
 
+async def test_a_branch_goes_on_and_leaves_the_original_as_it_was(
+    open_chat: Any, history: History
+) -> None:
+    engine = ScriptedEngine([Reply(("About colds.",)), Reply(("Rest.",))])
+    async with open_chat(engine, history=history) as chat:
+        await chat.ask("What is a cold?")
+        original = history.conversations()[0].id
+        await listed(chat)
+        await chat.pilot.press("ctrl+b")
+        await chat.until(lambda: len(history.conversations()) == 2)
+        await chat.until(lambda: len(chat.app.screen_stack) == 1 and bool(chat.cards))
+        await chat.ask("What helps?")
+    branch = next(one for one in history.conversations() if one.id != original)
+    assert branch.parent == original
+    assert [m.text for m in history.messages(original)] == ["What is a cold?", "About colds."]
+    assert [m.text for m in history.messages(branch.id)][2:] == ["What helps?", "Rest."]
+
+
 async def test_renaming_pinning_and_deleting(open_chat: Any, history: History) -> None:
     async with open_chat(history=history) as chat:
         await chat.ask("What is a cold?")

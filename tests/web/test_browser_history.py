@@ -106,9 +106,21 @@ def test_a_conversation_is_renamed_and_pinned(tab: Tab) -> None:
     tab.until(lambda: any(one.startswith("About my kestrel") for one in listed(tab)))
 
 
+def test_a_branch_goes_on_beside_the_original(server: Any, tab: Tab) -> None:
+    server.reply["next"] = Reply(("A wart is small.",))
+    tab.answered("What is a wart, godwit?")
+    choose(tab, "godwit")
+    tab.click("#branch")
+    tab.until(lambda: sum("godwit" in one for one in listed(tab)) == 2)
+    tab.answered("And what helps?")
+    assert "What is a wart, godwit?" in tab.text("#chat")
+    search(tab, "And what helps")  # said in the branch alone
+    tab.until(lambda: len(listed(tab)) == 1)
+
+
 def test_buttons_without_a_choice_say_so(tab: Tab) -> None:
     tab.open("history")
-    for button in ("open", "pin", "export", "delete", "rename"):
+    for button in ("open", "pin", "branch", "export", "delete", "rename"):
         tab.click(f"#{button}")
         tab.until(lambda: "choose a conversation" in tab.text("#history-note"))
 

@@ -275,6 +275,13 @@ class History:
                 raise SparseDoctorError("this message is not in the history; it may be deleted")
         return conversation
 
+    def branch_whole(self, conversation: str) -> str:
+        """A new conversation with everything said in this one; its id."""
+        said = self.messages(conversation)
+        if not said:
+            raise SparseDoctorError("there is nothing in this conversation to go on from")
+        return self.branch(said[-1].id)
+
     def delete(self, conversation: str) -> None:
         """Delete a conversation so that its words are in none of the files any more.
 
