@@ -99,6 +99,14 @@ def test_a_tiny_base_needs_what_is_predicted(tmp_path: Path) -> None:
     assert predicted == pytest.approx(measured, rel=0.1)
 
 
+def test_the_peak_is_not_that_of_a_large_parent() -> None:
+    held = bytearray(600 << 20)
+    held[::4096] = b"1" * len(held[::4096])
+    code = "from sparsedoctor.train.memory import peak_memory; print(peak_memory(cuda=False))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 50 << 20 < int(done.stdout) < len(held)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "batch", "max_tokens"), [("float32", 1, 128), ("float32", 4, 256),
