@@ -20,7 +20,7 @@ from sparsedoctor.core.bundle import parse_bundle
 from sparsedoctor.core.engine.channel import ChannelClosed
 from sparsedoctor.core.engine.process import EngineProcess
 from sparsedoctor.core.engine.protocol import EngineError, Message
-from sparsedoctor.core.engine.threads import usable_cores
+from sparsedoctor.core.engine.threads import default_threads
 from sparsedoctor.core.engine.wire import pack_messages
 from sparsedoctor.core.gguf_header import read_header
 
@@ -37,7 +37,7 @@ def importance(
 ) -> Table:
     """The table of a mixture of ours: `[inputs]`, `[experts * inputs]` for a stack of experts.
 
-    Of each conversation `most_tokens` are read at most. `threads` 0: all. `progress` counts
+    Of each conversation `most_tokens` are read at most. `threads` 0: one core is left free. `progress` counts
     conversations. Raises EngineError for another kind of file, or when llama.cpp cannot run it.
     """
     header = read_header(source)
@@ -54,7 +54,7 @@ def importance(
         "sizes": {name: list(info.shape) for name, info in header.tensors.items()},
         "conversations": [pack_messages(tuple(messages)) for messages in conversations],
         "most_tokens": most_tokens,
-        "threads": threads or usable_cores(),
+        "threads": threads or default_threads(),
     }
     process, table = EngineProcess(), Table()
     try:
