@@ -37,8 +37,9 @@ def importance(
 ) -> Table:
     """The table of a mixture of ours: `[inputs]`, `[experts * inputs]` for a stack of experts.
 
-    Of each conversation `most_tokens` are read at most. `threads` 0: one core is left free. `progress` counts
-    conversations. Raises EngineError for another kind of file, or when llama.cpp cannot run it.
+    Of each conversation `most_tokens` are read at most. `threads` 0: one core is left free.
+    `progress` counts conversations. Raises EngineError for another kind of file, or when
+    llama.cpp cannot run it.
     """
     header = read_header(source)
     bundle = parse_bundle(header, source)
