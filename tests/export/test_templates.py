@@ -39,7 +39,9 @@ def test_all_four_choose_the_same_template(
     transformers = pytest.importorskip("transformers", reason="needs sparsedoctor[train]")
     from sparsedoctor.train.data.encode import IGNORED, encode, template_for
     from sparsedoctor.train.data.example import Example, Turn
-    from sparsedoctor.train.evaluate.backends.transformers_tokens import PromptWriter, template_of
+    from sparsedoctor.train.evaluate.backends.opening import ModelChoice
+    from sparsedoctor.train.evaluate.backends.transformers_loading import load_transformers
+    from sparsedoctor.train.evaluate.backends.transformers_tokens import PromptWriter
 
     base = make_tiny_model(tmp_path / "qwen3", "qwen3")
     if thinks:
@@ -48,14 +50,15 @@ def test_all_four_choose_the_same_template(
     path = export(base=base, adapter=make_adapter(tmp_path / "trained", base, family="qwen3"))
     bundle = read_bundle(path)
     assert bundle is not None
-    chosen = (bundle.prompt_template, template_for(tokenizer), template_of(tokenizer))
+    evaluated = load_transformers(ModelChoice(str(base)), base, {}).record.template
+    chosen = (bundle.prompt_template, template_for(tokenizer), evaluated)
     assert chosen == (name, name, name)
 
     talk = (Message("system", "Be kind."), Message("user", "I cough. 头痛?"))
     turns = (*(Turn(m.role, m.content) for m in talk), Turn("assistant", "Rest."))
     learned = encode(Example(turns, None, "f", 1), tokenizer, 512, template_for(tokenizer))
     prompt = learned.input_ids[: learned.labels.count(IGNORED)]
-    assert PromptWriter(tokenizer, template_of(tokenizer)).prompt(talk) == prompt
+    assert PromptWriter(tokenizer, evaluated).prompt(talk) == prompt
     engine = ChildEngine(path, EngineSettings(context=256, threads=1))
     try:
         assert engine.load().template == name

@@ -14,10 +14,10 @@ from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.moe.adapter import load_adapter
 from sparsedoctor.core.moe.adapter_description import DESCRIPTION_FILE, AdapterDescription
 from sparsedoctor.core.moe.base import Base, load_base
+from sparsedoctor.train.data.encode import template_for
 from sparsedoctor.train.evaluate.backends.backend import ModelRecord
 from sparsedoctor.train.evaluate.backends.opening import ModelChoice, adapter_hash, read_json
 from sparsedoctor.train.evaluate.backends.transformers_model import TransformersBackend
-from sparsedoctor.train.evaluate.backends.transformers_tokens import template_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -40,7 +40,7 @@ def load_transformers(
         name=path.name,
         kind=kind,
         sha256=sha256,
-        template=choice.template or template_of(base.tokenizer),
+        template=choice.template or template_for(base.tokenizer),
         base=base.name if adapter else "",
         versions=versions,
         details={"dtype": str(dtype).removeprefix("torch."), "device": device},

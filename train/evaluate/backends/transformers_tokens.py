@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sparsedoctor.core.engine.protocol import Message
-from sparsedoctor.core.engine.templates import Control, find_template, guess_template
+from sparsedoctor.core.engine.templates import Control, find_template
 from sparsedoctor.core.errors import SparseDoctorError
-
-
-def template_of(tokenizer: Any) -> str:
-    """The name of the family's template, as the engine guesses it; "plain" when nothing tells."""
-    controls = [str(token) for token in tokenizer.added_tokens_decoder.values()]
-    found = guess_template(str(tokenizer.chat_template or ""), controls)
-    return found.name if found else "plain"
 
 
 class PromptWriter:
