@@ -184,7 +184,7 @@ class Spelling:
         self._stems = {stem(word) for word in words}
         self._others = others
         self._near: dict[str, list[str]] = {}
-        for word in words:
+        for word in sorted(words):  # of two near words always the same one is meant
             if len(word) >= self._SHORTEST and word.isalpha():
                 for shorter in _one_left_out(word):
                     self._near.setdefault(shorter, []).append(word)
@@ -211,7 +211,7 @@ class Spelling:
         if root in self._stems or word in self._others or root in self._others:
             return root
         if self._SHORTEST <= len(bare) <= 20:
-            for shorter in _one_left_out(bare):
+            for shorter in sorted(_one_left_out(bare)):
                 for candidate in self._near.get(shorter, ()):
                     if _one_slip(bare, candidate):
                         return stem(candidate)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +93,23 @@ def test_the_table_has_a_threshold_for_every_level_and_language() -> None:
         limits = {level: table().thresholds[level, language] for level in ("emergency", "today")}
         assert limits["today"] < limits["emergency"]
         assert ("crisis", language) in table().thresholds
+
+
+def test_a_text_is_read_the_same_every_time() -> None:
+    """Not by the order of a set, which differs from one start to the next."""
+    code = (
+        "from sparsedoctor.app.consultation.triage.learn import read_descriptions\n"
+        "print([d.reading.text.keys for d in read_descriptions()])"
+    )
+    read = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert read[0] == read[1]
+    assert len(read[0]) > 10_000
 
 
 def test_a_line_that_is_no_description_is_refused(tmp_path: Path) -> None:
