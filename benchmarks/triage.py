@@ -21,7 +21,10 @@ from pathlib import Path
 import yaml
 
 from sparsedoctor.app.consultation.assessment import Assessment, Urgency
+from sparsedoctor.app.consultation.language import language_of
 from sparsedoctor.app.consultation.triage import assess
+from sparsedoctor.app.consultation.triage.learn import Description, learn, read_descriptions
+from sparsedoctor.app.consultation.triage.likeness import Table, level_of, likeness
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CASES = REPOSITORY / "tests" / "consultation" / "cases"
@@ -37,7 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--safety", type=Path, default=SAFETY, help="folder of public cases")
     parser.add_argument("--misses", action="store_true", help="print what was judged wrongly")
+    parser.add_argument(
+        "--unseen", nargs="+", metavar="SET",
+        help="only measure likeness on these sets of descriptions, learned without them",
+    )  # fmt: skip
     options = parser.parse_args()
+    if options.unseen:
+        _unseen(options.unseen)
+        return
     for file in sorted(CASES.glob("*.yaml")):
         sets: dict[str, list[str]] = yaml.safe_load(file.read_text("utf-8"))
         cases = [(kind, text) for kind, texts in sets.items() for text in texts]
@@ -108,6 +118,34 @@ def _outpatients(file: Path) -> None:
     words = [text for text in words if text]
     alarms = sum(_alarms(assess(text)) for text in words)
     print(f"\nfirst messages of outpatients, Chinese: alarm on {alarms}/{len(words)}")
+
+
+def _unseen(sets: list[str]) -> None:
+    """What rules and likeness make of sets that the table was not learned from. The rules may
+    have been written with them in sight."""
+    described = read_descriptions()
+    learned = learn([d for d in described if d.set not in sets])
+    for name in sets:
+        by_label: dict[str, Counter[str]] = {}
+        for d in described:
+            if d.set == name:
+                by_label.setdefault(d.label, Counter()).update(_levels(d, learned))
+        print(f"\n{name}")
+        for label, found in by_label.items():
+            print(f"  {label:9} {found['texts']:3} texts: emergency by the rules {found['rules']}, "
+                  f"with likeness {found['emergency']}, or today {found['today']}")  # fmt: skip
+
+
+def _levels(described: Description, learned: Table) -> list[str]:
+    rules = [f for f in assess(described.text).findings if not f.rule.startswith("likeness.")]
+    alarm = any(finding.urgency is Urgency.EMERGENCY for finding in rules)
+    today = any(finding.urgency is Urgency.TODAY for finding in rules)
+    reading = described.reading
+    found = likeness(reading.text, reading.scopes.counts, learned)
+    level = level_of(found, language_of(described.text), learned)
+    raised = alarm or level in ("emergency", "crisis")
+    met = {"rules": alarm, "emergency": raised, "today": raised or today or level == "today"}
+    return ["texts", *(name for name, holds in met.items() if holds)]
 
 
 def _speed() -> None:

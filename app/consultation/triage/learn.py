@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,12 +73,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="print the scores, write nothing")
     options = parser.parse_args()
-    described = read_descriptions()
-    thresholds = _thresholds(described)
+    learned = learn(read_descriptions())
     if not options.check:
-        learned = fit([d.features for d in described], described)
-        _write(Table(learned.weights, learned.bias, thresholds))
+        _write(learned)
     return 0
+
+
+def learn(described: Sequence[Description]) -> Table:
+    """Weights and thresholds from these situations; prints what the thresholds find."""
+    features = [d.features for d in described]
+    return replace(fit(features, described), thresholds=_thresholds(described, features))
 
 
 def read_descriptions(folder: Path = _HERE / "descriptions") -> list[Description]:
@@ -166,9 +170,10 @@ def _direction(slope: Vector, history: Sequence[tuple[Vector, Vector]]) -> Vecto
     return step
 
 
-def _thresholds(described: Sequence[Description]) -> dict[tuple[str, str], float]:
+def _thresholds(
+    described: Sequence[Description], features: Sequence[Features]
+) -> dict[tuple[str, str], float]:
     """Read off the scores that each set gets from a table learned without it; prints them."""
-    features = [d.features for d in described]
     scores: dict[int, tuple[float, float]] = {}
     held_out = {d.set for d in described if not d.set.endswith(_EVERYDAY)} - {_EXAMPLES}
     for held in sorted(held_out):

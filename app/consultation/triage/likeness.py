@@ -89,9 +89,9 @@ def read_table(lines: Iterable[str]) -> Table:
     return Table(weights, bias, thresholds)
 
 
-def level_of(found: Likeness, language: Language) -> str:
+def level_of(found: Likeness, language: Language, known: Table | None = None) -> str:
     """The most urgent of LEVELS that the scores reach, or ""."""
-    limits = table().thresholds
+    limits = (known or table()).thresholds
     if found.crisis >= limits["crisis", language]:
         return "crisis"
     return next(
