@@ -84,7 +84,7 @@ def write_cmb(root: Path, *, key: bool = True, val: bool = True) -> Path:
     return root
 
 
-def write_cmexam(path: Path, *, annotated: bool = True) -> Path:
+def write_cmexam(path: Path, *, annotated: bool = True, prefix: str = "") -> Path:
     header = ["Question", "Options", "Answer", "Explanation"]
     rows = [
         ["骨折后首选的检查是", "A X线\nB CT\nC 磁共振\nD 超声\nE 核素", "A", "首选X线。"],
@@ -92,6 +92,7 @@ def write_cmexam(path: Path, *, annotated: bool = True) -> Path:
         ["没有答案的题", "A 一\nB 二", "", ""],
         ["选项带续行的题", "A 第一行\n续行\nB 第二\nC 第三\nD 第四", "C", "选C。"],
     ]
+    rows = [[prefix + question, *rest] for question, *rest in rows]
     if annotated:
         header += ["Disease Group", "Clinical Department", "Medical Discipline"]
         header += ["Area of Competency", "Difficulty level"]

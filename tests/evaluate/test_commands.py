@@ -115,7 +115,7 @@ def test_what_is_wrong_is_told_in_one_line(
 
 
 def test_few_shot_from_another_file(tiny: TinyModel, cmexam: Path, tmp_path: Path) -> None:
-    val = write_cmexam(tmp_path / "other" / "own_val.csv", annotated=False)
+    val = write_cmexam(tmp_path / "other" / "own_val.csv", annotated=False, prefix="例：")
     more = ["--shots", "1", "--shots-from", str(val), "--seed", "0,1", "--limit", "2"]
     assert main(arguments(tiny.gguf, cmexam, tmp_path / "out", *more)) == 0
     assert set(result_of(tmp_path / "out")["seeds"]) == {"0", "1"}

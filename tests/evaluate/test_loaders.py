@@ -84,7 +84,7 @@ def test_cmb_clin_cases_become_turns(tmp_path: Path, field: str) -> None:
 
 def test_cmexam_with_its_five_annotations(tmp_path: Path) -> None:
     write_cmexam(tmp_path / "data" / "test_with_annotations.csv")
-    write_cmexam(tmp_path / "data" / "val.csv", annotated=False)
+    write_cmexam(tmp_path / "data" / "val.csv", annotated=False, prefix="例：")
     loaded = load("cmexam", tmp_path)
     assert [question.answer for question in loaded.questions] == ["A", "ABD", "C"]
     assert "row 3" in loaded.skipped[0]
@@ -132,7 +132,8 @@ def test_medqa_in_its_authors_layout(tmp_path: Path) -> None:
     }
     path = tmp_path / "data_clean/questions/US/test.jsonl"
     write_lines(path, [row])
-    write_lines(path.with_name("dev.jsonl"), [row, row])
+    example = row | {"question": "Which other drug?"}
+    write_lines(path.with_name("dev.jsonl"), [example, example])
     loaded = load("medqa-us", tmp_path)
     (question,) = loaded.questions
     assert (question.answer, question.subject, len(question.options)) == ("B", "step1", 5)
@@ -192,6 +193,17 @@ def test_a_missing_file_says_where_it_is_published_and_where_to_put_it(
         ("cmb", '[{"question": "no options"}]'),
         ("medqa-us", '{"question": "x"}\n'),
         ("medqa-us", "[1, 2]"),
+        ("medqa-us", '{"question": "q", "options": [{"key": null, "value": "x"}], "answer": "y"}'),
+        ("cmexam", '{"question": "a, b", "options": {"A": "' + "x, " * 500 + '"}}'),
+        ("cmexam", "Question,Options,Answer\nq\n"),
+        ("cmb", '[{"question": "a case", "QA_pairs": []}]'),
+        ("cmb-clin", '[{"description": "a case", "QA_pairs": ["text"]}]'),
+        ("cmb-clin", '[{"description": "a case", "QA_pairs": [{"question": "Why?"}]}]'),
+        (
+            "medmcqa",
+            '{"question": "q", "opa": "a", "opb": "b", "opc": "c", "opd": "d", "cop": "x"}',
+        ),
+        ("medquad", '{"question": "q", "options": {"A": "x", "B": "y"}, "answer": "A"}'),
     ],
 )
 def test_a_file_of_another_layout_is_refused_in_one_line(
@@ -203,6 +215,29 @@ def test_a_file_of_another_layout_is_refused_in_one_line(
         load(name, path)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < len(str(path)) + 300
+
+
+def test_a_damaged_gzip_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    row = {"question": "q", "options": {"A": "x", "B": "y"}, "answer": "A"}
+    rows = [row | {"id": str(number)} for number in range(500)]
+    data = write_lines(tmp_path / "whole.jsonl.gz", rows).read_bytes()
+    (tmp_path / "cut.jsonl.gz").write_bytes(data[: len(data) // 2])
+    (tmp_path / "bent.jsonl.gz").write_bytes(data[:400] + bytes(99) + data[499:])
+    for name in ("cut", "bent"):
+        with pytest.raises(SparseDoctorError, match=f"cannot read .*{name}") as raised:
+            load("medqa-us", tmp_path / f"{name}.jsonl.gz")
+        assert "\n" not in str(raised.value)
+
+
+def test_an_example_that_is_asked_itself_is_left_out(tmp_path: Path) -> None:
+    data = write_cmexam(tmp_path / "test.csv")
+    other = write_cmexam(tmp_path / "val.csv", annotated=False)
+    text = other.read_text(encoding="utf-8").replace("骨折后", "扭伤后")
+    other.write_text(text, encoding="utf-8")
+    loaded = load_questions(find_benchmark("cmexam"), data, shots_from=other)
+    assert [shot.text for shot in loaded.shots] == ["扭伤后首选的检查是"]
+    assert "2 examples are asked themselves and are left out" in loaded.caveats
 
 
 def test_a_limit_takes_the_same_questions_each_time_from_every_subject(tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ def load_questions(
             f"{data} gives the id {repeated[0]} to several questions; ids must be unique"
         )
     if not loaded.questions:
-        raise SparseDoctorError(f"{data} holds no question that can be scored")
+        reason = f" ({loaded.skipped[0]})" if loaded.skipped else ""
+        raise SparseDoctorError(f"{data} holds no question that can be scored{reason}")
+    loaded = _without_asked_shots(loaded)
     if with_reference:
         loaded = _with_reference(benchmark, loaded)
     if limit is None or limit >= len(loaded.questions):
@@ -156,6 +158,16 @@ def load_questions(
     return replace(
         loaded, questions=spread(loaded.questions, limit), caveats=(*loaded.caveats, caveat)
     )
+
+
+def _without_asked_shots(loaded: QuestionSet) -> QuestionSet:
+    """No example may be a question that is asked: it would tell its own answer."""
+    asked = {(question.text, *question.options.values()) for question in loaded.questions}
+    shots = [shot for shot in loaded.shots if (shot.text, *shot.options.values()) not in asked]
+    if len(shots) == len(loaded.shots):
+        return loaded
+    caveat = f"{len(loaded.shots) - len(shots)} examples are asked themselves and are left out"
+    return replace(loaded, shots=shots, caveats=(*loaded.caveats, caveat))
 
 
 def _with_reference(benchmark: Benchmark, loaded: QuestionSet) -> QuestionSet:

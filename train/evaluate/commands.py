@@ -18,7 +18,7 @@ from sparsedoctor.train.evaluate.benchmarks import (
 )
 from sparsedoctor.train.evaluate.compatibility import MODES
 from sparsedoctor.train.evaluate.downloading import download
-from sparsedoctor.train.evaluate.journal import RESULT, write_json
+from sparsedoctor.train.evaluate.journal import RESULT, write_json, write_text
 from sparsedoctor.train.evaluate.running import run_benchmark
 from sparsedoctor.train.evaluate.scoring import CANDIDATES, SCORINGS, Settings
 from sparsedoctor.train.evaluate.summaries import combine_seeds, summary
@@ -189,7 +189,7 @@ def _leaderboard(options: argparse.Namespace) -> int:
     text = leaderboard(options.runs)
     print(text)
     if options.output:
-        options.output.write_text(text + "\n", encoding="utf-8")
+        write_text(options.output, text + "\n")
     return 0
 
 

@@ -85,7 +85,6 @@ def check_files(
         "files": tables,
         "rows": rows,
     }
-    output.mkdir(parents=True, exist_ok=True)
     write_json(output / REPORT, report)
     return _told(report, output / REPORT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -67,19 +68,25 @@ class Journal:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self._folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SparseDoctorError(f"cannot make the folder {folder}: {error.strerror}") from error
-        check_identity(folder, identity)
+        earlier = read_answers(folder, torn=True)
+        if earlier:  # a run that answered nothing is in nobody's way
+            check_identity(folder, identity)
         write_json(folder / RUN, identity)
-        self.done = {answer.id: answer for answer in read_answers(folder, torn=True)}
+        self.done = {answer.id: answer for answer in earlier}
         self._rewrite(self.done.values())  # without a line that an interruption cut
-        self._file = (folder / ANSWERS).open("a", encoding="utf-8")
+        # Unbuffered: what a full disk did not take is not tried again while closing.
+        self._file = (folder / ANSWERS).open("ab", buffering=0)
 
     def add(self, answer: Answer) -> None:
-        self._file.write(answer.line())
-        self._file.flush()
+        rest = memoryview(answer.line().encode())
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise SparseDoctorError(
+                f"cannot write to {self._folder / ANSWERS}: {error.strerror}; the answers before "
+                "are kept: make room and run the same command again to go on"
+            ) from error
         self.done[answer.id] = answer
 
     def finish(self, order: Sequence[str]) -> list[Answer]:
@@ -105,14 +112,18 @@ class Journal:
 
 
 def check_identity(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Raise SparseDoctorError when `folder` holds the answers of another run."""
+    """Raise SparseDoctorError when `folder` holds the answers of another run, or of nobody knows
+    which."""
     path = folder / RUN
-    if not path.is_file():
-        return
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return  # an unreadable note stands in nobody's way; answers are checked by themselves
+        earlier = None
+    if not isinstance(earlier, dict):
+        raise SparseDoctorError(
+            f"{path} is missing or damaged, and nothing else says whose answers {folder} holds; "
+            "choose another --output, or delete that folder"
+        )
     differing = [key for key in identity if earlier.get(key) != identity[key]]
     if differing:
         raise SparseDoctorError(
@@ -127,7 +138,10 @@ def read_answers(folder: Path, *, torn: bool = False) -> list[Answer]:
     if not path.is_file():
         return []
     answers = []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_bytes().split(b"\n")  # a cut line need not be whole UTF-8
+    except OSError as error:
+        raise SparseDoctorError(f"cannot read {path}: {error.strerror}") from error
     for number, line in enumerate(lines, 1):
         if not line:
             continue
@@ -165,7 +179,16 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write so that a reader sees the old file or the whole new one."""
+    """Write so that a reader sees the old file or the whole new one, making its folder.
+
+    Raises SparseDoctorError when the disk is full or the place cannot be written to.
+    """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise SparseDoctorError(f"cannot write {path}: {error.strerror}") from error

@@ -45,4 +45,7 @@ def draw_accuracies(runs: Sequence[Run], path: Path) -> None:
         panel.set_title(f"{members[0].result['title']} (n = {members[-1].result['n']})")
         panel.set_xlabel("accuracy, %")
         panel.legend(loc="lower right", fontsize="small")
-    figure.savefig(path, dpi=120)
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        raise SparseDoctorError(f"cannot write {path}: {error.strerror}") from error

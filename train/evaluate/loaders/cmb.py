@@ -40,7 +40,7 @@ def load_cmb_exam(data: Path, benchmark: str = "cmb-exam") -> QuestionSet:
     path = find_file(data, [_SPLITS[benchmark]], f"the {benchmark} file", PUBLISHED)
     rows = read_records(path)
     files = [path]
-    if rows and all("answer" not in row for row in rows):
+    if rows and all("answer" not in row and "option" in row for row in rows):
         key_path = _find_key(path)
         files.append(key_path)
         rows = _join(rows, _read_key(key_path), path, key_path)
@@ -60,15 +60,25 @@ def load_cmb_clin(data: Path, benchmark: str = "cmb-clin") -> QuestionSet:
     """Read CMB-Clin: each question of a case follows the case and its earlier questions."""
     path = find_file(data, [CLIN], "CMB-Clin-qa.json", PUBLISHED)
     cases = read_records(path)
-    questions = []
+    questions, skipped = [], []
     for number, case in numbered(cases):
-        if not isinstance(case.get("QA_pairs"), list) or "description" not in case:
-            raise SparseDoctorError(f"{path}, case {number}: no description or QA_pairs")
+        pairs = case.get("QA_pairs")
+        if (
+            not isinstance(pairs, list)
+            or not all(isinstance(pair, dict) for pair in pairs)
+            or not text_of(case, "description")
+        ):
+            raise SparseDoctorError(
+                f"{path}, case {number}: no description or QA_pairs; this is not CMB-Clin's layout"
+            )
         history: list[tuple[str, str]] = []
-        for turn, pair in numbered(case["QA_pairs"]):
+        for turn, pair in numbered(pairs):
             asked = text_of(pair, "question")
             # The files in circulation call the authors' answer `answer`, their page `solution`.
             reference = text_of(pair, "answer") or text_of(pair, "solution")
+            if not asked or not reference:
+                skipped.append(f"case {number}, turn {turn}: no question or no answer")
+                continue
             if not history:
                 asked = f"以下是一位病人的病例：\n{case['description']}\n{asked}"
             questions.append(
@@ -84,7 +94,7 @@ def load_cmb_clin(data: Path, benchmark: str = "cmb-clin") -> QuestionSet:
                 )
             )
             history.append((asked, reference))
-    return QuestionSet(questions, files=[str(path)])
+    return QuestionSet(questions, files=[str(path)], skipped=skipped)
 
 
 def _questions(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[list[Question], list[str]]:

@@ -80,7 +80,7 @@ def _question(
         listed = {item.get("key"): item.get("value") for item in listed if isinstance(item, dict)}
     if not isinstance(listed, dict) or not text_of(row, "question"):
         raise SparseDoctorError(f"{path}, line {number}: no question or options")
-    options = {str(letter): str(text).strip() for letter, text in sorted(listed.items())}
+    options = {str(letter): text_of(listed, letter) for letter in sorted(listed, key=str)}
     answer = _key(row, options)
     if answer is None:
         return None
@@ -108,7 +108,7 @@ def _key(row: Mapping[str, Any], options: Mapping[str, str]) -> str | None:
 
 
 def _from_medmcqa(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    marks = {int(row["cop"]) for row in rows if row.get("cop") is not None}
+    marks = [_mark(row) for row in rows]
     first = 0 if 0 in marks else 1
     letters = "ABCD"
     return [
@@ -119,16 +119,18 @@ def _from_medmcqa(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 letter: text_of(row, choice)
                 for letter, choice in zip(letters, _CHOICES, strict=True)
             },
-            "answer_idx": letters[int(row["cop"]) - first] if _is_key(row, first) else "",
+            "answer_idx": letters[mark - first : mark - first + 1] if mark >= first else "",
             "subject": text_of(row, "subject_name"),
             "explanation": text_of(row, "exp"),
         }
-        for row in rows
+        for row, mark in zip(rows, marks, strict=True)
     ]
 
 
-def _is_key(row: Mapping[str, Any], first: int) -> bool:
-    return row.get("cop") is not None and 0 <= int(row["cop"]) - first < len(_CHOICES)
+def _mark(row: Mapping[str, Any]) -> int:
+    """`cop` as a number; -1 where it is absent (as in the test split) or no whole number."""
+    given = text_of(row, "cop")
+    return int(given) if given.isdecimal() else -1
 
 
 def _split_for_shots(path: Path, prefix: str, language: Language) -> list[Question]:

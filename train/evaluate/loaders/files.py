@@ -7,12 +7,14 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sparsedoctor.core.errors import SparseDoctorError
 
+_SHOWN = 20  # columns of a wrong file, and characters of each
 csv.field_size_limit(1 << 24)  # explanations are longer than the csv module expects
 
 
@@ -27,7 +29,7 @@ def read_text(path: Path) -> str:
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         return data.decode("utf-8-sig")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SparseDoctorError(f"cannot read {path}: {error}") from error
     except UnicodeDecodeError as error:
         raise SparseDoctorError(f"{path} is not UTF-8 text; save it as UTF-8") from error
@@ -58,9 +60,10 @@ def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     missing = set(columns) - set(reader.fieldnames or ())
     if missing:
+        # What is no table at all has "columns" of any length.
+        there = [name[:_SHOWN] for name in reader.fieldnames or ["none"] if name][:_SHOWN]
         raise SparseDoctorError(
-            f"{path} has no column {', '.join(sorted(missing))}; "
-            f"it has {', '.join(name for name in reader.fieldnames or ['none'] if name)}"
+            f"{path} has no column {', '.join(sorted(missing))}; it has {', '.join(there)[:200]}"
         )
     try:
         return [{key: value or "" for key, value in row.items() if key} for row in reader]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.loaders.files import find_file, numbered, read_records, text_of
 from sparsedoctor.train.evaluate.questions import Question, QuestionSet
 
@@ -15,6 +16,10 @@ def load_medquad(data: Path, benchmark: str = "medquad") -> QuestionSet:
     path = find_file(data, ["medquad_dev.jsonl"], "a MedQuAD JSON lines file", PUBLISHED)
     questions, skipped = [], []
     for number, row in numbered(read_records(path)):
+        if "options" in row or "option" in row:
+            raise SparseDoctorError(
+                f"{path}, line {number}: an exam question with options; name its benchmark instead"
+            )
         if not text_of(row, "question") or not text_of(row, "answer"):
             skipped.append(f"line {number}: no question or no answer")
             continue
