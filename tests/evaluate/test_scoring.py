@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, log
 
 import pytest
 
+from sparsedoctor.core.engine.protocol import Message
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.questions import Question
 from sparsedoctor.train.evaluate.scoring import (
@@ -146,3 +148,22 @@ def test_the_loss_counts_nats_tokens_and_bytes() -> None:
 def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(SparseDoctorError, match="--"):
         Settings(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_explanation_is_due_after_the_right_answer() -> None:
+    """The loss asks whether a model could explain an answer, not whether it knows it."""
+    question = replace(exam("C"), explanation="Because of its half-life.")
+    (request,) = ask(question, Settings(scoring="loss"))
+    assert request.messages[-1] == Message("assistant", "The answer is C\n\nExplanation: ")
+    assert request.continuations == ("Because of its half-life.",)
+    several = replace(question, answer="BD", multiple=True, language="zh")
+    (request,) = requests_for(several, [], "cmb", Settings(scoring="loss"))
+    assert request.messages[-1] == Message("assistant", "答案是：BD\n\n解析：")
+    case = replace(question, options={}, answer="", reference="Rest.")
+    (request,) = requests_for(case, [], "open", Settings(scoring="loss"))
+    assert [message.role for message in request.messages] == ["user"]
+
+
+def test_generation_begins_no_answer() -> None:
+    (request,) = ask(exam(), Settings(scoring="generate"))
+    assert [message.role for message in request.messages] == ["user"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sparsedoctor.train.evaluate.questions import Question
 from sparsedoctor.train.evaluate.statistics import (
     always_one_letter,
+    answer_nats,
     chance,
     macro,
     macro_categories,
@@ -18,6 +19,7 @@ from sparsedoctor.train.evaluate.statistics import (
     mean_and_deviation,
     micro,
     paired_bootstrap,
+    paired_loss,
     tally,
     wilson,
 )
@@ -125,3 +127,27 @@ def test_deviation_over_seeds_is_the_sample_one() -> None:
     assert (mean, deviation) == (pytest.approx(0.6), pytest.approx(0.1))
     assert mean_and_deviation([0.5]) == (0.5, 0.0)
     assert not math.isnan(mean_and_deviation([0.1, 0.1])[1])
+
+
+def test_the_right_answer_costs_its_share_among_the_candidates() -> None:
+    scores = {"A": math.log(0.02), "B": math.log(0.06)}  # the model would rather write other words
+    assert answer_nats(scores, "B") == pytest.approx(-math.log(0.75))
+    assert answer_nats(dict.fromkeys("ABCD", -900.0), "C") == pytest.approx(math.log(4))
+
+
+def test_paired_loss_weighs_texts_by_their_tokens() -> None:
+    found = paired_loss([-1.0, -9.0], [10.0, 30.0])
+    assert found.difference == pytest.approx(-10 / 40)
+    assert (found.low, found.high) == (pytest.approx(-9 / 30), pytest.approx(-1 / 10))
+
+
+def test_paired_loss_finds_a_small_difference_that_every_text_shares() -> None:
+    apart = [-0.5 + 0.1 * (i % 5 - 2) for i in range(40)]
+    found = paired_loss(apart, [20.0] * 40)
+    assert found.difference == pytest.approx(-0.5 / 20)
+    # Standard deviation 0.1 * sqrt(2) of a text, 40 texts of 20 tokens.
+    half = 1.96 * 0.1 * math.sqrt(2) / math.sqrt(40) / 20
+    assert found.high - found.difference == pytest.approx(half, rel=0.1)
+    assert found.p < 0.001
+    assert paired_loss([1.0, -1.0] * 20, [20.0] * 40).p > 0.5
+    assert paired_loss(apart, [20.0] * 40) == found

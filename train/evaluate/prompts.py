@@ -28,6 +28,11 @@ class Wording:
     ask: Callable[[Question], str]
     lead: str = ""
     gap: str = ""  # between the lead and the letter
+    explains: str = ""  # between the letter and its explanation
+
+    def before_explanation(self, question: Question) -> str:
+        """The answer, stated, as far as its explanation, which is then due."""
+        return self.answer(question) + self.explains if question.options else ""
 
     def answer(self, question: Question) -> str:
         """The whole answer of an example, or of an earlier turn."""
@@ -83,13 +88,13 @@ def _open(question: Question) -> str:
     return question.text
 
 
-_LEAD_ZH = "答案是："
+_ZH = {"lead": "答案是：", "explains": "\n\n解析："}
 WORDINGS: dict[str, Wording] = {
-    "cmb": Wording(_cmb, _LEAD_ZH),
-    "cmmlu": Wording(_cmmlu, _LEAD_ZH),
-    "exam-zh": Wording(_exam_zh, _LEAD_ZH),
-    "exam-en": Wording(_exam_en, "The answer is", " "),
-    "huatuogpt-2": Wording(_huatuogpt2, _LEAD_ZH),
+    "cmb": Wording(_cmb, **_ZH),
+    "cmmlu": Wording(_cmmlu, **_ZH),
+    "exam-zh": Wording(_exam_zh, **_ZH),
+    "exam-en": Wording(_exam_en, "The answer is", " ", "\n\nExplanation: "),
+    "huatuogpt-2": Wording(_huatuogpt2, **_ZH),
     "open": Wording(_open),
 }
 
@@ -128,12 +133,12 @@ def choose_shots(
 
 
 def messages_for(
-    question: Question, shots: Sequence[Question], wording: str, *, lead: bool
+    question: Question, shots: Sequence[Question], wording: str, *, begun: str = ""
 ) -> list[Message]:
     """The messages that put `question`, after its examples and its earlier turns.
 
-    With `lead` the answer is begun ("答案是："), and what follows it is the letter: so is the
-    letter's log-probability asked for where a letter is due. Without it the model writes freely.
+    `begun` is how the answer begins, if it does: after "答案是：" a letter is due, whose
+    log-probability is asked for. Without it the model writes freely.
     """
     words = WORDINGS[wording]
     messages = []
@@ -142,8 +147,8 @@ def messages_for(
     for asked, answered in question.history:
         messages += [Message("user", asked), Message("assistant", answered)]
     messages.append(Message("user", words.ask(question)))
-    if lead and words.lead:
-        messages.append(Message("assistant", words.lead))
+    if begun:
+        messages.append(Message("assistant", begun))
     return messages
 
 

@@ -21,6 +21,7 @@ from sparsedoctor.train.evaluate.scoring import Settings
 from sparsedoctor.train.evaluate.statistics import (
     Tally,
     always_one_letter,
+    answer_nats,
     chance,
     macro,
     macro_categories,
@@ -58,6 +59,8 @@ def result_of(
         result |= exam_figures(loaded.questions, answers)
         if settings.scoring == "generate":
             result["levels"] = _levels(answers)
+        elif settings.scoring in ("logprob", "logprob-permuted"):
+            result["answer_loss"] = _answer_loss(answers)
         if settings.compatibility == "huatuogpt-2":
             result["scored_by_fallback"] = fmean(
                 not (answer.readings or {}).get(settings.compatibility) for answer in answers
@@ -152,6 +155,14 @@ def _by_label(
     return {
         value: _row(_tally([q for q in questions if q.labels.get(label) == value], correct))
         for value in values
+    }
+
+
+def _answer_loss(answers: Sequence[Answer]) -> dict[str, float]:
+    """What the right answer costs among those that were scored, and what even guessing would."""
+    return {
+        "nats_per_question": fmean(answer_nats(answer.scores, answer.gold) for answer in answers),
+        "even_guessing": fmean(math.log(len(answer.scores)) for answer in answers),
     }
 
 

@@ -5,7 +5,8 @@
     logprob-permuted the candidates' probabilities averaged over the rotations of the options, so
                      that each text stood under each letter once: small models answer by position
     generate         what the model writes, greedily, read by `answers`
-    loss             negative log-likelihood of the reference (explanation, or authors' answer)
+    loss             negative log-likelihood of the reference: the authors' answer, or the
+                     explanation of an exam question after its right answer, which is given
 
 Candidates are the option letters, or (`candidates="text"`) the option texts. For a question with
 several right options they are all sets of letters, and the score of a set is the probability that
@@ -23,7 +24,7 @@ from itertools import combinations
 from sparsedoctor.core.engine.protocol import Message
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.compatibility import MODES
-from sparsedoctor.train.evaluate.prompts import WORDINGS, messages_for
+from sparsedoctor.train.evaluate.prompts import WORDINGS, Wording, messages_for
 from sparsedoctor.train.evaluate.questions import Question
 
 SCORINGS = ("logprob", "logprob-mean", "logprob-permuted", "generate", "loss")
@@ -86,8 +87,8 @@ def requests_for(
 ) -> list[Request]:
     """The prompts that this question needs; one, but for the rotations of permuted scoring."""
     shifts = len(question.options) if settings.scoring == "logprob-permuted" else 1
-    lead = settings.scoring.startswith("logprob")
-    gap = WORDINGS[wording].gap if lead else ""
+    words = WORDINGS[wording]
+    gap = words.gap if settings.scoring.startswith("logprob") else ""
     requests = []
     for shift in range(shifts):
         rotated = question.permuted(shift)
@@ -96,10 +97,21 @@ def requests_for(
             one.without_short_options() if settings.compatibility == "cmb" else one
             for one in (rotated, *shots)
         )
-        messages = messages_for(shown, examples, wording, lead=lead)
+        begun = begun_answer(rotated, words, settings)
+        messages = messages_for(shown, examples, wording, begun=begun)
         continuations = tuple(gap + text for text in continuations_of(rotated, settings))
         requests.append(Request(question, tuple(messages), continuations, 2 * len(examples), shift))
     return requests
+
+
+def begun_answer(question: Question, words: Wording, settings: Settings) -> str:
+    """How the answer begins that is scored; "" where the model writes it from its first word."""
+    if settings.scoring == "generate":
+        return ""
+    if settings.scoring == "loss":
+        # Not whether a model knows the answer is asked here, but whether it could explain it.
+        return words.before_explanation(question)
+    return words.lead
 
 
 def continuations_of(question: Question, settings: Settings) -> tuple[str, ...]:

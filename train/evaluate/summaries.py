@@ -31,6 +31,12 @@ def summary(result: Mapping[str, Any]) -> str:
             f"  chance {percent(baselines['chance'])}  "
             f"always {always['letter']} {percent(always['accuracy'])}"
         )
+        if "answer_loss" in result:
+            loss = result["answer_loss"]
+            lines.append(
+                f"  the right answer costs {loss['nats_per_question']:.4f} nats "
+                f"(even guessing {loss['even_guessing']:.4f})"
+            )
         if len(result["subjects"]) > 1:
             lines += [
                 f"  {name}: {percent(row['accuracy'])} of {row['n']}"
