@@ -1,7 +1,7 @@
 """The table that tests the method: seven rows, one run, the same data, steps, order and scorer.
 
     python benchmarks/eval_table.py --track zh --base BASE --data SHARED_DATA --output DIR \
-        [--steps 400] [--seeds 17 18 19] [--rates 1e-3 2e-3] [--limit 500]
+        [--steps 400] [--seeds 17 18 19] [--rates 1e-3 2e-3] [--limit 500] [--jobs 2]
 
     1 base                untouched
     2 dense-parameters    LoRA on the feed-forward projections, as many parameters as the experts
@@ -14,8 +14,9 @@
 
 Training rows that hold a test question are left out first. With several --rates every row is
 tuned alike: a quarter of the steps at each rate with the first seed, the rate with the lowest
-held-out loss for all seeds. Every step is skipped where its result is there already, so the same
-call goes on after an interruption. TABLE.md is written again after every row.
+held-out loss for all seeds. With --jobs 2 two trainings or scorings run beside each other, in
+processes of --threads threads. Every step is skipped where its result is there already, so the
+same call goes on after an interruption. TABLE.md is written again after every row.
 """
 
 from __future__ import annotations
@@ -23,103 +24,58 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 from eval_table_report import write_table
+from eval_table_rows import ROWS, TRACKS, Row, Track
+from eval_table_training import train, try_rate, tuned_rate
 
 from sparsedoctor.core.errors import SparseDoctorError, run_command
 from sparsedoctor.train.data.formats import read_examples
 from sparsedoctor.train.data.overlap import exclude_overlap
 from sparsedoctor.train.evaluate.backends.opening import ModelChoice, open_backend
 from sparsedoctor.train.evaluate.benchmarks import find_benchmark, load_questions
-from sparsedoctor.train.evaluate.journal import RESULT
+from sparsedoctor.train.evaluate.journal import RESULT, write_json, write_text
 from sparsedoctor.train.evaluate.running import run_benchmark
 from sparsedoctor.train.evaluate.scoring import Settings
 
-EXPERTS, TOP_K, RANK = 4, 2, 8
-NO_CONTRAST = ("--contrast-weight", "0", "--route-weight", "0")
-SHARED = ("--rank", str(RANK // 2), "--shared-rank", str(EXPERTS * RANK // 2))
-TRAIN_FILE = "train.json"  # what a finished training left: seconds, memory, held-out loss
+SETTINGS = "settings.json"  # with what the table was begun
+_FREE = {"rows", "seeds", "jobs", "threads", "output", "data"}  # may differ when it goes on
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    name: str
-    title: str
-    dense_rank: int = 0  # a dense LoRA of this rank
-    flags: tuple[str, ...] | None = None  # of sparsedoctor-train
+class Task:
+    """What one process does: try a rate, or train and score a row with a seed."""
 
-
-ROWS = (
-    Row("base", "untouched base"),
-    Row("dense-parameters", "dense LoRA, as many parameters", dense_rank=EXPERTS * RANK),
-    Row("dense-active", "dense LoRA, as many active", dense_rank=TOP_K * RANK),
-    Row("moe", "LoRA-MoE without contrast", flags=NO_CONTRAST),
-    Row("moe-in-batch", "LoRA-MoE, contrast within the batch", flags=("--queue-length", "0")),
-    Row("sparsedoctor", "SparseDoctor: contrast, route, queue", flags=()),
-    Row(
-        "moe-frozen-router",
-        "LoRA-MoE, random frozen router",
-        flags=(*NO_CONTRAST, "--freeze-router"),
-    ),
-    Row("moe-shared", "LoRA-MoE without contrast, shared pair", flags=(*NO_CONTRAST, *SHARED)),
-    Row("sparsedoctor-shared", "SparseDoctor, shared pair", flags=SHARED),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """A language: what is learned, what is scored, whose loss is measured. Below the data."""
-
-    training: tuple[str, ...]
-    benchmarks: tuple[tuple[str, str], ...]  # (name, path)
-    loss: tuple[str, str]
-
-
-TRACKS = {
-    "zh": Track(
-        (
-            "train/cn_exam_train.jsonl.gz",
-            "train/huatuo_instructions.jsonl.gz",
-            "train/cmtmedqa_multiturn.jsonl.gz",
-        ),
-        (
-            ("cmmlu-med-apollo", "eval/cmmlu"),
-            ("cmexam", "eval/cmexam_dev.csv"),
-            ("medqa-zh", "eval/medqa_zh_test.jsonl.gz"),
-        ),
-        ("cmexam", "eval/cmexam_dev.csv"),
-    ),
-    "en": Track(
-        ("train/en_exam_train.jsonl.gz", "train/medquad_train.jsonl.gz"),
-        (("mmlu-med", "eval/mmlu_med_test.jsonl.gz"), ("medmcqa", "eval/medmcqa_dev.jsonl.gz")),
-        ("medquad", "eval/medquad_dev.jsonl.gz"),
-    ),
-}
+    row: Row
+    rate: float | None = None
+    seed: int = 0
 
 
 def main() -> int:
     options = arguments()
     track = TRACKS[options.track]
     output: Path = options.output
-    output.mkdir(parents=True, exist_ok=True)
+    same_table(options)
     files = clean_training(track, options.data, output / "data")
     rows = [row for row in ROWS if not options.rows or row.name in options.rows]
-    for row in rows:
-        rate = tuned_rate(row, files, options)
-        for seed in options.seeds if row.name != "base" else options.seeds[:1]:
-            folder = output / row.name / f"seed-{seed}"
-            if row.name != "base":
-                train(row, files, folder, options, seed=seed, rate=rate, steps=options.steps)
-            score(row, folder, track, options)
-            names = [name for name, _ in track.benchmarks]
-            write_table(output, [(r.name, r.title) for r in rows], names)
+    tuning, scoring = tasks(rows, options)
+
+    def tabled() -> None:
+        # Rows of an earlier call with other --rows stand in the table too.
+        titles = [(row.name, row.title) for row in ROWS]
+        write_table(output, titles, [name for name, _ in track.benchmarks])
+
+    carry_out(tuning, files, options)
+    carry_out(scoring, files, options, tabled)
+    tabled()
     print((output / "TABLE.md").read_text(encoding="utf-8"))
     return 0
 
@@ -128,26 +84,108 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--track", choices=sorted(TRACKS), required=True)
-    parser.add_argument("--base", required=True, help="smollm2, a GGUF file or a folder")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and eval/")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--max-tokens", type=int, default=512)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19])
-    parser.add_argument("--rates", type=float, nargs="+", default=[2e-3])
-    parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS])
-    parser.add_argument("--limit", type=int, help="questions of each benchmark; a fixed sample")
-    parser.add_argument("--loss-limit", type=int, default=200, help="texts whose loss is measured")
-    parser.add_argument("--held-out-limit", type=int, default=64, help="examples, while training")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--track", choices=sorted(TRACKS), required=True)
+    add("--base", required=True, help="smollm2, a GGUF file or a folder")
+    add("--data", type=Path, required=True, help="folder with train/ and eval/")
+    add("--output", type=Path, required=True)
+    add("--steps", type=int, default=400)
+    add("--batch", type=int, default=8)
+    add("--max-tokens", type=int, default=512)
+    add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
+    add("--warmup-steps", type=int, default=50, help="of contrast and route, likewise")
+    add("--evaluations", type=int, default=4, help="of the held-out loss, in a training")
+    add("--seeds", type=int, nargs="+", default=[17, 18, 19])
+    add("--rates", type=float, nargs="+", default=[2e-3])
+    add("--rows", nargs="+", choices=[row.name for row in ROWS])
+    add("--limit", type=int, help="questions of each benchmark; a fixed sample")
+    add("--loss-limit", type=int, default=200, help="texts whose loss is measured")
+    add("--held-out-limit", type=int, default=64, help="examples, while training")
+    add("--jobs", type=int, default=1, help="trainings or scorings at the same time")
+    add("--threads", type=int, help="of each; default: the processors, shared by the jobs")
+    options = parser.parse_args()
+    options.threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)
+    return options
+
+
+def same_table(options: argparse.Namespace) -> None:
+    """Keep the settings of a table; refuse to go on with other ones. Raises SparseDoctorError."""
+    given = {name: value for name, value in vars(options).items() if name not in _FREE}
+    path = options.output / SETTINGS
+    if not path.is_file():
+        write_json(path, given)
+        return
+    begun = json.loads(path.read_text(encoding="utf-8"))
+    differing = [name for name in given if begun.get(name) != given[name]]
+    if differing:
+        raise SparseDoctorError(
+            f"{options.output} holds a table of other settings ({', '.join(differing)}); "
+            "its rows would not be comparable: choose another --output"
+        )
+
+
+def tasks(rows: Sequence[Row], options: argparse.Namespace) -> tuple[list[Task], list[Task]]:
+    """Every rate to be tried, and every row and seed: all rows with a seed before the next."""
+    learned = [row for row in rows if row.name != "base"]
+    rates = options.rates if len(options.rates) > 1 else []
+    tuning = [Task(row, rate=rate) for row in learned for rate in rates]
+    first = options.seeds[0]
+    scoring = [
+        Task(row, seed=seed)
+        for seed in options.seeds
+        for row in rows
+        if row.name != "base" or seed == first
+    ]
+    return tuning, scoring
+
+
+def carry_out(
+    todo: Sequence[Task],
+    files: Sequence[Path],
+    options: argparse.Namespace,
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    """Do every task, --jobs at a time, and call `after` when one is done."""
+    if options.jobs == 1:
+        for task in todo:
+            perform(task, files, options)
+            after()
+        return
+    # The parent's threads are no child's, and each child starts with free memory.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, context, max_tasks_per_child=1) as pool:
+        running = [pool.submit(perform, task, files, options) for task in todo]
+        try:
+            for future in as_completed(running):
+                future.result()
+                after()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def perform(task: Task, files: Sequence[Path], options: argparse.Namespace) -> None:
+    """One task, in whatever process; nothing is done twice."""
+    began = time.monotonic()
+    row = task.row
+    if task.rate is not None:
+        try_rate(row, task.rate, files, options)
+        print(f"{row.name} at {task.rate:g}: {_minutes(began)}", flush=True)
+        return
+    folder = options.output / row.name / f"seed-{task.seed}"
+    if row.name != "base":
+        rate = tuned_rate(row, files, options)
+        train(row, files, folder, options, seed=task.seed, rate=rate, steps=options.steps)
+    score(row, folder, TRACKS[options.track], options)
+    print(f"{row.name}, seed {task.seed}: {_minutes(began)}", flush=True)
+
+
+def _minutes(began: float) -> str:
+    return f"{(time.monotonic() - began) / 60:.1f} minutes"
 
 
 def clean_training(track: Track, data: Path, folder: Path) -> list[Path]:
     """The training files without the rows that hold a test question, as JSON lines."""
-    folder.mkdir(exist_ok=True)
     cleaned = [folder / Path(name).name.removesuffix(".gz") for name in track.training]
     if all(path.is_file() for path in cleaned):
         return cleaned
@@ -163,100 +201,8 @@ def clean_training(track: Track, data: Path, folder: Path) -> list[Path]:
         left_out = {excluded.example.line for excluded in overlap.excluded}
         with gzip.open(source, "rt", encoding="utf-8") as file:
             lines = [line for number, line in enumerate(file, 1) if number not in left_out]
-        target.write_text("".join(lines), encoding="utf-8")
+        write_text(target, "".join(lines))
     return cleaned
-
-
-def tuned_rate(row: Row, files: Sequence[Path], options: argparse.Namespace) -> float:
-    """The learning rate with the lowest held-out loss after a quarter of the steps."""
-    if row.name == "base" or len(options.rates) == 1:
-        return float(options.rates[0])
-    losses = {}
-    for rate in options.rates:
-        folder = options.output / row.name / f"rate-{rate:g}"
-        steps = max(1, options.steps // 4)
-        train(row, files, folder, options, seed=options.seeds[0], rate=rate, steps=steps)
-        losses[rate] = json.loads((folder / TRAIN_FILE).read_text())["held_out_loss"]
-    print(f"{row.name}: held-out loss by rate {losses}")
-    return float(min(losses, key=lambda rate: losses[rate]))
-
-
-def train(
-    row: Row,
-    files: Sequence[Path],
-    folder: Path,
-    options: argparse.Namespace,
-    *,
-    seed: int,
-    rate: float,
-    steps: int,
-) -> None:
-    """Train into `folder` in a process of its own, unless that is done."""
-    if (folder / TRAIN_FILE).is_file():
-        return
-    run = folder / "run"
-    common = {
-        "--base": options.base,
-        "--steps": steps,
-        "--batch": options.batch,
-        "--max-tokens": options.max_tokens,
-        "--learning-rate": rate,
-        "--seed": seed,
-        "--evaluate-every": max(1, steps // 4),
-        "--save-every": max(1, steps // 4),
-        "--held-out-limit": getattr(options, "held_out_limit", 64),  # train_rows.py has none
-        "--threads": options.threads,
-    }
-    flags = [str(part) for pair in common.items() for part in pair]
-    data = ["--data", *map(str, files)]
-    tools = Path(sys.executable).parent
-    if row.dense_rank:
-        dense = [sys.executable, str(Path(__file__).with_name("eval_table_dense.py"))]
-        command = [*dense, "--rank", str(row.dense_rank), "--output", str(run), *flags, *data]
-    elif (run / "run.json").is_file():
-        command = [str(tools / "sparsedoctor-train"), "--resume", str(run)]
-    else:
-        shape = ["--experts", str(EXPERTS), "--top-k", str(TOP_K), "--rank", str(RANK)]
-        own = [*shape, *(row.flags or ())]
-        command = [str(tools / "sparsedoctor-train"), "--output", str(run), *flags, *own, *data]
-    print(f"training {folder.relative_to(options.output)}", flush=True)
-    began = time.monotonic()
-    process = subprocess.Popen(command)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SparseDoctorError(
-            f"training stopped with code {process.returncode}; call this again to go on"
-        )
-    done = {
-        "row": asdict(row),
-        "seed": seed,
-        "rate": rate,
-        "steps": steps,
-        "seconds": round(time.monotonic() - began, 1),
-        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-        "peak_bytes": usage.ru_maxrss * 1024,
-        **trained(run / "adapter"),
-    }
-    (folder / TRAIN_FILE).write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")
-
-
-def trained(adapter: Path) -> dict[str, object]:
-    """The held-out loss and the number of trained parameters of a finished adapter."""
-    from safetensors import safe_open
-
-    for name in ("sparsedoctor.json", "dense.json"):
-        if (adapter / name).is_file():
-            document = json.loads((adapter / name).read_text(encoding="utf-8"))
-    with safe_open(str(adapter / "adapter_model.safetensors"), framework="np") as file:
-        sizes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-    parameters = 0
-    for shape in sizes:
-        count = 1
-        for length in shape:
-            count *= length
-        parameters += count
-    return {"held_out_loss": document["training"]["held_out_loss"], "parameters": parameters}
 
 
 def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> None:
@@ -288,7 +234,8 @@ def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> 
                 limit=limit,
                 with_reference=settings.scoring == "loss",
             )
-            run_benchmark(backend, benchmark, loaded, settings, output)
+            quiet = options.jobs > 1
+            run_benchmark(backend, benchmark, loaded, settings, output, quiet=quiet)
     finally:
         backend.close()
 

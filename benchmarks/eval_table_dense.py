@@ -55,6 +55,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--evaluate-every", type=int, default=50)
     parser.add_argument("--save-every", type=int, default=50)
@@ -66,6 +67,7 @@ def main() -> int:
         steps=options.steps,
         batch=options.batch,
         learning_rate=options.learning_rate,
+        warmup=options.warmup,
         seed=options.seed,
         evaluate_every=options.evaluate_every,
         save_every=options.save_every,

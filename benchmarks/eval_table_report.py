@@ -1,35 +1,73 @@
-"""Write TABLE.md of `eval_table.py` from the results that are there."""
+"""Write TABLE.md of `eval_table.py` from the results that are there.
+
+Four tables: accuracy with the paired test of the mean over benchmarks; losses with paired tests;
+every benchmark by itself (McNemar); what each row took.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
+
+from eval_table_training import TRAIN_FILE
 
 from sparsedoctor.train.evaluate.comparing import Run, probability, read_run
-from sparsedoctor.train.evaluate.statistics import mean_and_deviation, paired_bootstrap
+from sparsedoctor.train.evaluate.journal import Answer, write_text
+from sparsedoctor.train.evaluate.statistics import (
+    Difference,
+    answer_nats,
+    mcnemar,
+    mean_and_deviation,
+    paired_bootstrap,
+    paired_loss,
+)
 
 REFERENCE = "sparsedoctor"  # the row that the others are tested against
 Seeds = Mapping[str, Mapping[str, Run]]  # seed -> benchmark or "loss" -> run
+Pairs = Sequence[tuple[Run, Run]]  # a row and the reference, for each seed
+Value = Callable[[Answer], float]
 
 
 def write_table(output: Path, rows: Sequence[tuple[str, str]], benchmarks: Sequence[str]) -> None:
-    """One line a row (name, title); a row without results yet has none."""
+    """A line a row (name, title) in each table; a row without results yet has none."""
     found = {name: finished(output / name, [*benchmarks, "loss"]) for name, _ in rows}
+    there = [(name, title) for name, title in rows if found[name]]
     reference = found.get(REFERENCE, {})
-    heads = [*benchmarks, "mean", "SparseDoctor minus this (95 %)", "p", "loss, nats/token"]
-    heads += ["trained", "minutes", "peak memory"]
-    lines = [f"| row | seeds | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
-    for name, title in rows:
-        if found[name]:
-            cells = [*scores(found[name], benchmarks)]
-            cells += against(found[name], reference, benchmarks) if name != REFERENCE else ["", ""]
-            cells += [losses(found[name]), *costs(output / name)]
-            lines.append(f"| {title} | {len(found[name])} | {' | '.join(cells)} |")
-    notes = remarks(found, benchmarks)
-    text = "\n".join([*lines, "", *(f"- {note}" for note in notes)]) + "\n"
-    (output / "TABLE.md").write_text(text, encoding="utf-8")
+    accuracy, loss, tests, costs = _heads(benchmarks)
+    for name, title in there:
+        seeds = found[name]
+        other = reference if name != REFERENCE else {}
+        start = [title, str(len(seeds))]
+        accuracy.append(
+            [*start, *scores(seeds, benchmarks), *accuracy_test(seeds, other, benchmarks)]
+        )
+        loss.append([*start, *answer_loss(seeds, other, benchmarks), *text_loss(seeds, other)])
+        tests += [[title, *cells] for cells in benchmark_tests(seeds, other, benchmarks)]
+        costs.append([title, *cost(output / name)])
+    blocks = ["\n".join(f"- {note}" for note in remarks(found, benchmarks))]
+    if there:
+        blocks = [
+            _markdown(accuracy),
+            f"Losses, on the same samples:\n\n{_markdown(loss)}",
+            f"Each benchmark by itself, first seed:\n\n{_markdown(tests)}",
+            f"What each row took:\n\n{_markdown(costs)}",
+            *blocks,
+        ]
+    write_text(output / "TABLE.md", "\n\n".join(blocks) + "\n")
+
+
+def _heads(benchmarks: Sequence[str]) -> tuple[list[list[str]], ...]:
+    minus = "SparseDoctor minus this (95 %)"
+    start = ["row", "seeds"]
+    return (
+        [[*start, *benchmarks, "mean", minus, "p"]],
+        [[*start, "right answer, nats", minus, "p", "texts, nats/token", minus, "p"]],
+        [["row", "benchmark", "n", "only SparseDoctor right", "only this right", "McNemar p"]],
+        [["row", "trained", "rate", "minutes", "peak memory"]],
+    )
 
 
 def finished(folder: Path, labels: Sequence[str]) -> dict[str, dict[str, Run]]:
@@ -51,77 +89,145 @@ def scores(seeds: Seeds, benchmarks: Sequence[str]) -> list[str]:
     return [_mean(values) for values in (*by_benchmark, means)]
 
 
-def against(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
-    """Difference of the mean over benchmarks, questions resampled with all their seeds.
+def accuracy_test(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
+    """Difference of the mean over benchmarks, in points."""
+    found = _over_benchmarks(seeds, reference, benchmarks, lambda answer: float(answer.correct))
+    return _cells(found, scale=100, digits=2)
 
-    Seeds are paired in their order; an untrained row meets every seed of the reference.
-    """
-    if not reference:
-        return ["", ""]
+
+def answer_loss(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
+    """What the right answer costs, mean over benchmarks, and how much less in the reference."""
+    means = [
+        fmean(runs[name].result["answer_loss"]["nats_per_question"] for name in benchmarks)
+        for runs in seeds.values()
+    ]
+    found = _over_benchmarks(
+        seeds, reference, benchmarks, lambda answer: answer_nats(answer.scores, answer.gold)
+    )
+    return [_mean(means, 4), *_cells(found, digits=4)]
+
+
+def text_loss(seeds: Seeds, reference: Seeds) -> list[str]:
+    """The loss of the authors' texts, and how much less in the reference."""
+    values = [runs["loss"].result["loss"]["nats_per_token"] for runs in seeds.values()]
+    pairs = pairs_of(seeds, reference, "loss")
+    if not pairs:
+        return [_mean(values, 4), "", ""]
+    tokens = [answer.scores["tokens"] for answer in pairs[0][0].answers.values()]
+    apart = _gains(pairs, lambda answer: answer.scores["nats"])
+    return [_mean(values, 4), *_cells(paired_loss(apart, tokens), digits=4)]
+
+
+def benchmark_tests(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[list[str]]:
+    """McNemar's test of each benchmark and of all questions together, with the first seed: the
+    same question of several seeds is no further question."""
+    rows, all_n, all_theirs, all_ours = [], 0, 0, 0
+    for name in benchmarks:
+        pairs = pairs_of(seeds, reference, name)
+        if not pairs:
+            return []
+        gained = _gains(pairs[:1], lambda answer: float(answer.correct))
+        theirs, ours = gained.count(1.0), gained.count(-1.0)
+        rows.append([name, *_discordant(len(gained), theirs, ours)])
+        all_n, all_theirs, all_ours = all_n + len(gained), all_theirs + theirs, all_ours + ours
+    return [*rows, ["all", *_discordant(all_n, all_theirs, all_ours)]]
+
+
+def _discordant(n: int, theirs: int, ours: int) -> list[str]:
+    return [str(n), str(theirs), str(ours), probability(mcnemar(ours, theirs))]
+
+
+def pairs_of(seeds: Seeds, reference: Seeds, label: str) -> Pairs:
+    """Seeds are paired in their order; an untrained row meets every seed of the reference."""
     ours, theirs = list(seeds.values()), list(reference.values())
     count = len(theirs) if len(ours) == 1 else min(len(ours), len(theirs))
-    differences = []
-    for name in benchmarks:
-        pairs = [(ours[i if len(ours) > 1 else 0][name], theirs[i][name]) for i in range(count)]
-        differences.append([fmean(_gained(pairs, key)) for key in pairs[0][0].answers])
-    found = paired_bootstrap(differences)
-    low, high = 100 * found.low, 100 * found.high
-    return [f"{100 * found.difference:+.2f} [{low:+.2f}, {high:+.2f}]", probability(found.p)]
+    return [(ours[i if len(ours) > 1 else 0][label], theirs[i][label]) for i in range(count)]
 
 
-def _gained(pairs: Sequence[tuple[Run, Run]], key: str) -> list[int]:
-    """1, 0 or -1 for each seed: what the second run gains over the first on one question."""
-    return [int(b.answers[key].correct) - int(a.answers[key].correct) for a, b in pairs]
+def _over_benchmarks(
+    seeds: Seeds, reference: Seeds, benchmarks: Sequence[str], value: Value
+) -> Difference | None:
+    """Reference minus row of the mean over benchmarks; questions are drawn with all their seeds."""
+    if not reference:
+        return None
+    return paired_bootstrap(
+        [_gains(pairs_of(seeds, reference, name), value) for name in benchmarks]
+    )
 
 
-def losses(seeds: Seeds) -> str:
-    values = [runs["loss"].result["loss"]["nats_per_token"] for runs in seeds.values()]
-    return _mean(values, 4)
+def _gains(pairs: Pairs, value: Value) -> list[float]:
+    """For each question the mean over seeds of: the reference's value less the row's."""
+    return [
+        fmean(value(theirs.answers[key]) - value(ours.answers[key]) for ours, theirs in pairs)
+        for key in pairs[0][0].answers
+    ]
 
 
-def costs(folder: Path) -> list[str]:
-    """Trained parameters, minutes and peak memory; empty for the base."""
-    files = sorted(folder.glob("seed-*/train.json"))
+def _cells(found: Difference | None, *, digits: int, scale: float = 1.0) -> list[str]:
+    if found is None:
+        return ["", ""]
+    value, low, high = (
+        f"{scale * one:+.{digits}f}" for one in (found.difference, found.low, found.high)
+    )
+    return [f"{value} [{low}, {high}]", probability(found.p)]
+
+
+def cost(folder: Path) -> list[str]:
+    """Trained parameters, learning rate, minutes and peak memory; empty for the base."""
+    files = sorted(folder.glob(f"seed-*/{TRAIN_FILE}"))
     if not files:
-        return ["", "", ""]
+        return ["", "", "", ""]
     documents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     minutes = fmean(document["seconds"] for document in documents) / 60
     peak = max(document["peak_bytes"] for document in documents) / 1e9
-    return [f"{documents[0]['parameters'] / 1e6:.2f} M", f"{minutes:.1f}", f"{peak:.1f} GB"]
+    first = documents[0]
+    trained = f"{first['parameters'] / 1e6:.2f} M"
+    return [trained, f"{first['rate']:g}", f"{minutes:.1f}", f"{peak:.1f} GB"]
 
 
 def remarks(found: Mapping[str, Seeds], benchmarks: Sequence[str]) -> list[str]:
     """What a reader must know: chance, samples, few seeds."""
     notes = [
         "accuracies in percent, micro, mean ± deviation over seeds; p: paired bootstrap of "
-        "questions, the mean over benchmarks, two-sided"
+        "questions, the mean over benchmarks, two-sided, not corrected for the number of rows",
+        "right answer: -log of its probability among the options (for several right options, among "
+        "all sets of them), mean over benchmarks; texts: explanations or authors' answers",
     ]
     first = next((runs for seeds in found.values() for runs in seeds.values()), None)
     if first is None:
         return notes
     for name in benchmarks:
-        result = first[name].result
-        chance, n = result["baselines"]["chance"], result["n"]
-        always = result["baselines"]["always_one_letter"]
-        notes.append(
-            f"{name}: n = {n}, chance {100 * chance:.2f} %, "
-            f"always {always['letter']} {100 * always['accuracy']:.2f} %"
-        )
-        best = max(
-            run.result["interval"][0]
-            for seeds in found.values()
-            for runs in seeds.values()
-            for run in (runs[name],)
-        )
-        if best <= max(chance, always["accuracy"]):
-            notes.append(
-                f"{name}: no row is clearly above guessing; the held-out loss is the figure "
-                "that separates the rows"
-            )
-        notes += [f"{name}: {caveat}" for caveat in result["caveats"]]
+        notes += _benchmark_remarks(name, first[name].result, found)
     if any(len(seeds) < 3 for name, seeds in found.items() if seeds and name != "base"):
         notes.append("fewer than three seeds: the deviation says little")
     return notes
+
+
+def _benchmark_remarks(
+    name: str, result: Mapping[str, Any], found: Mapping[str, Seeds]
+) -> list[str]:
+    chance, n = result["baselines"]["chance"], result["n"]
+    always = result["baselines"]["always_one_letter"]
+    notes = [
+        f"{name}: n = {n}, chance {100 * chance:.2f} %, "
+        f"always {always['letter']} {100 * always['accuracy']:.2f} %; even guessing costs "
+        f"{result['answer_loss']['even_guessing']:.4f} nats"
+    ]
+    best = max(
+        runs[name].result["interval"][0] for seeds in found.values() for runs in seeds.values()
+    )
+    if best <= max(chance, always["accuracy"]):
+        notes.append(
+            f"{name}: no row is clearly above guessing; the losses are the figures that separate "
+            "the rows"
+        )
+    return notes + [f"{name}: {caveat}" for caveat in result["caveats"]]
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head."""
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 def _mean(values: Sequence[float], digits: int = 2) -> str:

@@ -38,26 +38,34 @@ def write_data(root: Path) -> Path:
     return root
 
 
+def table_command(root: Path, output: Path) -> list[str]:
+    """A small table on a tiny base; what is made for it is made once."""
+    if not (root / "base").is_dir():
+        make_tiny_model(root / "base", "qwen2")
+        write_data(root / "data")
+    command = [sys.executable, str(SCRIPT), "--track", "en", "--base", str(root / "base")]
+    command += ["--data", str(root / "data"), "--output", str(output), "--steps", "4"]
+    return [*command, "--batch", "2", "--max-tokens", "128", "--threads", "1"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
     tmp_path: Path,
 ) -> None:
     pytest.importorskip("peft", reason="training needs sparsedoctor[train]")
-    base = make_tiny_model(tmp_path / "base", "qwen2")
-    data, output = write_data(tmp_path / "data"), tmp_path / "out"
+    output = tmp_path / "out"
     rows = ("base", "dense-parameters", "sparsedoctor")
-    command = [sys.executable, str(SCRIPT), "--track", "en", "--base", str(base)]
-    command += ["--data", str(data), "--output", str(output), "--steps", "4", "--batch", "2"]
-    command += ["--max-tokens", "128", "--seeds", "1", "--threads", "1"]
-    command += ["--rates", "1e-3", "3e-3", "--rows", *rows]
+    command = [*table_command(tmp_path, output), "--seeds", "1", "--rates", "1e-3", "3e-3"]
+    command += ["--rows", *rows]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     kept = (output / "data" / "en_exam_train.jsonl").read_text().splitlines()
     assert len(kept) == 12  # the row that is a test question is left out
     text = (output / "TABLE.md").read_text()
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(lines) == 1 + len(rows)
+    accuracy, losses, *_ = text.split("\n\n| ")
+    for table in ("\n| " + accuracy, "\n| " + losses):
+        assert table.count("\n| ") == 1 + len(rows)
     assert "| untouched base | 1 |" in text
     assert "| SparseDoctor: contrast, route, queue | 1 |" in text
     dense, ours = (
@@ -66,7 +74,37 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
     )
     assert 0 <= ours - dense < 0.1 * dense  # the router is all that is more
     before = {path: path.stat().st_mtime_ns for path in output.rglob("train.json")}
+    assert len(before) == 6  # two rates and one seed of two rows
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "training" not in again.stdout
     assert {path: path.stat().st_mtime_ns for path in output.rglob("train.json")} == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_jobs_make_the_table_that_one_makes(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="training needs sparsedoctor[train]")
+    more = ["--seeds", "1", "2", "--rows", "base", "dense-active"]
+    tables = []
+    for jobs in ("1", "2"):
+        command = [*table_command(tmp_path, tmp_path / jobs), *more, "--jobs", jobs]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        text = (tmp_path / jobs / "TABLE.md").read_text()
+        tables.append(text.partition("What each row took")[0])
+    assert tables[0] == tables[1]
+    assert "| dense LoRA, as many active | 2 |" in tables[1]
+    assert (tmp_path / "2" / "dense-active" / "seed-1" / "train.log").stat().st_size > 0
+
+
+def test_a_table_of_other_settings_is_left_alone(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    begun = {"track": "en", "base": "another", "steps": 4}
+    (output / "settings.json").write_text(json.dumps(begun))
+    done = subprocess.run(table_command(tmp_path, output), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "other settings (base, " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(output.iterdir()) == [output / "settings.json"]

@@ -1,0 +1,66 @@
+"""The rows of `eval_table.py` and its two languages: what is trained, and what it is scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXPERTS, TOP_K, RANK = 4, 2, 8
+SHAPE = ("--experts", str(EXPERTS), "--top-k", str(TOP_K), "--rank", str(RANK))
+NO_CONTRAST = ("--contrast-weight", "0", "--route-weight", "0")
+SHARED = ("--rank", str(RANK // 2), "--shared-rank", str(EXPERTS * RANK // 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    name: str
+    title: str
+    dense_rank: int = 0  # a dense LoRA of this rank
+    flags: tuple[str, ...] | None = None  # of sparsedoctor-train
+
+
+ROWS = (
+    Row("base", "untouched base"),
+    Row("dense-parameters", "dense LoRA, as many parameters", dense_rank=EXPERTS * RANK),
+    Row("dense-active", "dense LoRA, as many active", dense_rank=TOP_K * RANK),
+    Row("moe", "LoRA-MoE without contrast", flags=NO_CONTRAST),
+    Row("moe-in-batch", "LoRA-MoE, contrast within the batch", flags=("--queue-length", "0")),
+    Row("sparsedoctor", "SparseDoctor: contrast, route, queue", flags=()),
+    Row(
+        "moe-frozen-router",
+        "LoRA-MoE, random frozen router",
+        flags=(*NO_CONTRAST, "--freeze-router"),
+    ),
+    Row("moe-shared", "LoRA-MoE without contrast, shared pair", flags=(*NO_CONTRAST, *SHARED)),
+    Row("sparsedoctor-shared", "SparseDoctor, shared pair", flags=SHARED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A language: what is learned, what is scored, whose loss is measured. Below the data."""
+
+    training: tuple[str, ...]
+    benchmarks: tuple[tuple[str, str], ...]  # (name, path)
+    loss: tuple[str, str]
+
+
+TRACKS = {
+    "zh": Track(
+        (
+            "train/cn_exam_train.jsonl.gz",
+            "train/huatuo_instructions.jsonl.gz",
+            "train/cmtmedqa_multiturn.jsonl.gz",
+        ),
+        (
+            ("cmmlu-med-apollo", "eval/cmmlu"),
+            ("cmexam", "eval/cmexam_dev.csv"),
+            ("medqa-zh", "eval/medqa_zh_test.jsonl.gz"),
+        ),
+        ("cmexam", "eval/cmexam_dev.csv"),
+    ),
+    "en": Track(
+        ("train/en_exam_train.jsonl.gz", "train/medquad_train.jsonl.gz"),
+        (("mmlu-med", "eval/mmlu_med_test.jsonl.gz"), ("medmcqa", "eval/medmcqa_dev.jsonl.gz")),
+        ("medquad", "eval/medquad_dev.jsonl.gz"),
+    ),
+}
