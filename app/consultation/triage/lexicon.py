@@ -32,7 +32,9 @@ _LITTLE_WORDS = frozenset(
 _MOST_PASSED_OVER = 3
 GAP = ".."  # in a phrase: any words
 _WIDEST_GAP = 3.0  # words
-_ENDS_GAP = SIGNS | {"no", "not", "but", "and", "or", "without", "没", "不", "无", "但"}
+_MOST_IN_GAP = 7  # tokens; none is lighter than half a word
+_END = ""  # stands after the last token and leads nowhere
+_ENDS_GAP = SIGNS | {_END, "no", "not", "but", "and", "or", "without", "没", "不", "无", "但"}
 _PARTS = re.compile(r"<([a-z_]+)>|\.\.|[^<.]+")
 
 Node = tuple[dict[str, Any], Sequence[str], dict[str, Any] | None]
@@ -76,50 +78,64 @@ class Lexicon:
 
     def find(self, text: Text) -> dict[str, list[Span]]:
         """Every concept of `text` with its spans, in order of their first token."""
+        found: dict[str, list[Span]] = {}
+        for concepts, span in self._hits(text):
+            for concept in concepts:
+                spans = found.get(concept)
+                if spans is None:
+                    found[concept] = [span]
+                elif spans[-1] != span:
+                    spans.append(span)
+        return found
+
+    def _hits(self, text: Text) -> list[tuple[Sequence[str], Span]]:
+        """Every phrase of `text`: the concepts that it names, and where it stands.
+
+        A path is followed only where its next token leads on, since most lead nowhere.
+        """
         hits: list[tuple[Sequence[str], Span]] = []
-        keys, place, count, little = text.keys, text.place, len(text), _LITTLE_WORDS
-        for start, key in enumerate(keys):
+        keys, place, little = [*text.keys, _END], text.place, _LITTLE_WORDS
+        for start, key in enumerate(text.keys):
             node = self._nodes.get(key)
             if node is None:
                 continue
             children, concepts, gap = node
-            if concepts:
-                hits.append((concepts, (start, start + 1)))
             at = start + 1
-            if at == count or not (keys[at] in children or keys[at] in little or gap):
+            if concepts:
+                hits.append((concepts, (start, at)))
+            if not (gap or (children and (keys[at] in children or keys[at] in little))):
                 continue
             paths = [(node, at, 0)]  # node, next token, little words passed over
             while paths:
-                (children, _, gap), at, passed = paths.pop()
-                key = keys[at]
+                here, at, passed = paths.pop()
+                children, _, gap = here
+                key, after = keys[at], at + 1
                 node = children.get(key)
                 if node is not None:
-                    if node[1]:
-                        hits.append((node[1], (start, at + 1)))
-                    if at + 1 < count and (node[0] or node[2]):
-                        paths.append((node, at + 1, passed))
-                if passed < _MOST_PASSED_OVER and at + 1 < count and key in little:
-                    paths.append(((children, (), gap), at + 1, passed + 1))
-                if gap:
+                    below, concepts, gap_below = node
+                    if concepts:
+                        hits.append((concepts, (start, after)))
+                    if gap_below or (below and (keys[after] in below or keys[after] in little)):
+                        paths.append((node, after, passed))
+                if (
+                    key in little
+                    and passed < _MOST_PASSED_OVER
+                    and (gap or keys[after] in children or keys[after] in little)
+                ):
+                    paths.append((here, after, passed + 1))
+                if gap and not gap.keys().isdisjoint(keys[at : at + _MOST_IN_GAP]):
                     last = place[at] + _WIDEST_GAP
                     while True:
-                        node = gap.get(key)
+                        node = gap.get(keys[at])
                         if node is not None:
                             if node[1]:
                                 hits.append((node[1], (start, at + 1)))
-                            if at + 1 < count and (node[0] or node[2]):
+                            if node[0] or node[2]:
                                 paths.append((node, at + 1, 0))
-                        at += 1
-                        if key in _ENDS_GAP or at == count or place[at] > last:
+                        if keys[at] in _ENDS_GAP or place[at + 1] > last:
                             break
-                        key = keys[at]
-        found: dict[str, list[Span]] = {}
-        for concepts, span in hits:
-            for concept in concepts:
-                spans = found.setdefault(concept, [])
-                if not spans or spans[-1] != span:
-                    spans.append(span)
-        return found
+                        at += 1
+        return hits
 
     def _add(self, concept: str, phrase: str) -> None:
         nodes = [self._tree]
@@ -151,15 +167,25 @@ def _grow(node: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _frozen(tree: dict[str, Any]) -> dict[str, Node]:
-    """The tree as tuples, which are faster to walk: children, concepts that end here, gap."""
-    return {
-        key: (
-            _frozen({k: below for k, below in child.items() if k not in ("", GAP)}),
-            tuple(child.get("", ())),
-            _frozen(child[GAP]) if GAP in child else None,
-        )
-        for key, child in tree.items()
-    }
+    """The tree as tuples, which are faster to walk: children, concepts that end here, gap.
+
+    What is equal is one object; a smaller tree stays nearer to the processor.
+    """
+    return {key: _node(child) for key, child in tree.items()}
+
+
+def _node(child: dict[str, Any]) -> Node:
+    children = {key: below for key, below in child.items() if key not in ("", GAP)}
+    concepts = tuple(child.get("", ()))
+    return (
+        _frozen(children) if children else _NO_CHILDREN,
+        _SAME.setdefault(concepts, concepts),
+        _frozen(child[GAP]) if GAP in child else None,
+    )
+
+
+_NO_CHILDREN: dict[str, Node] = {}
+_SAME: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
 class Cover:

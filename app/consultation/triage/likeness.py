@@ -16,11 +16,14 @@ It only ever raises the urgency. Negated, past and hypothetical words are left o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import sys
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -32,19 +35,63 @@ KINDS = ("emergency", "crisis")  # what is learned, each with a weight of its ow
 LEVELS = ("emergency", "crisis", "today")  # what a threshold exists for
 DAMPING = 10  # features
 _SENTENCES = 3  # of the longest stretch
+_SKIP = "_"  # stands in a feature for any one word
 _BREAK = ","  # stands for words that are not meant of anybody now
 _HAN = "\u3400"
 
 Features = dict[str, Span]  # feature -> where it stands first, in tokens
 
 
-@dataclass(frozen=True, slots=True)
+Pair = tuple[int, dict[str, int]]  # of "a b"; of "a b c" by c
+Node = tuple[int, dict[str, Pair], dict[str, int]]  # of "a"; by b; of "a _ c" by c
+
+
+class Tree(NamedTuple):
+    """The features of a table by their first word, so that nothing is put together to be looked
+    up. A feature is a number from 1, 0 is none; weights are in thousandths, so that sums are
+    exact in whatever order. Small, because what is small stays near the processor.
+    """
+
+    nodes: dict[str, Node]
+    emergency: array[int]  # weights by number
+    crisis: array[int]
+    tokens: bytes  # by number: how many it spans
+
+
+@dataclass(frozen=True)
 class Table:
     """What was learned. Scores are log-odds."""
 
-    weights: Mapping[str, tuple[float, float]]  # by feature, of each of KINDS
+    weights: Mapping[str, tuple[float, float]]  # by feature, of each of KINDS; three decimals
     bias: tuple[float, float]
     thresholds: Mapping[tuple[str, str], float]  # by (one of LEVELS, language)
+
+    @cached_property
+    def tree(self) -> Tree:
+        nodes: dict[str, Node] = {}
+        for number, feature in enumerate(self.weights, 1):
+            first, *others = map(sys.intern, feature.split(" "))
+            own, pairs, skips = nodes.get(first, (0, {}, {}))
+            if not others:
+                own = number
+            elif others[0] == _SKIP:
+                skips[others[1]] = number
+            elif len(others) == 1:
+                pairs[others[0]] = (number, pairs.get(others[0], _NO_PAIR)[1])
+            else:
+                pair, triples = pairs.get(others[0], _NO_PAIR)
+                pairs[others[0]] = (pair, {**triples, others[1]: number})
+            nodes[first] = (own, pairs, skips)
+        both = [(0.0, 0.0), *self.weights.values()]
+        return Tree(
+            nodes,
+            array("i", [round(1000 * weights[0]) for weights in both]),
+            array("i", [round(1000 * weights[1]) for weights in both]),
+            bytes([0, *(1 + feature.count(" ") for feature in self.weights)]),
+        )
+
+
+_NO_PAIR: Pair = (0, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +148,31 @@ def level_of(found: Likeness, language: Language, known: Table | None = None) ->
 
 
 def likeness(text: Text, counts: Callable[[Span], bool], known: Table | None = None) -> Likeness:
-    """The highest scores of any stretch. `counts` tells whether words are meant of somebody now."""
+    """The highest scores of any stretch. `counts` tells whether words are meant of somebody now.
+
+    A stretch is added up from its sentences: each gives what did not stand in those before it.
+    """
     learned = known or table()
-    best, crisis, where = -math.inf, -math.inf, {}
-    for stretch in stretches(text, counts):
-        score = [0.0, 0.0]
-        number = 0
-        for feature in stretch:
-            weight = learned.weights.get(feature)
-            if weight is not None:
-                number += 1
-                score[0] += weight[0]
-                score[1] += weight[1]
-        scale = 1 / math.sqrt(number + DAMPING)
-        crisis = max(crisis, score[1] * scale + learned.bias[1])
-        if score[0] * scale + learned.bias[0] > best:
-            best, where = score[0] * scale + learned.bias[0], stretch
-    return Likeness(best, crisis, _heaviest(where, learned))
+    words = _words(text, counts, learned.tree)
+    sums = _sums(words, text.sentence, learned.tree)
+    best, crisis, where = -math.inf, -math.inf, (0, 0)
+    for first in range(len(sums)):
+        number = DAMPING
+        score = [0, 0]
+        for back, sentence in enumerate(sums[first : first + _SENTENCES]):
+            for more in sentence[back:]:
+                number += more[0]
+                score[0] += more[1]
+                score[1] += more[2]
+            scale = 1 / (1000 * math.sqrt(number))
+            crisis = max(crisis, score[1] * scale + learned.bias[1])
+            if score[0] * scale + learned.bias[0] > best:
+                best, where = score[0] * scale + learned.bias[0], (first, first + back + 1)
+    return Likeness(best, crisis, _heaviest(words, text.sentence, where, learned.tree))
 
 
 def stretches(text: Text, counts: Callable[[Span], bool]) -> Iterator[Features]:
-    """The features of every run of one to three sentences."""
+    """The features of every run of one to three sentences, known or not: what is learned from."""
     sentences = _sentences(text, counts)
     for first in range(len(sentences)):
         together: Features = {}
@@ -130,18 +181,88 @@ def stretches(text: Text, counts: Callable[[Span], bool]) -> Iterator[Features]:
             yield together
 
 
-def _heaviest(stretch: Features, learned: Table) -> list[Span]:
+def _words(text: Text, counts: Callable[[Span], bool], tree: Tree) -> list[str]:
+    """The words as features know them, a break for all else; two breaks more at the end."""
+    nodes, keys = tree.nodes, text.keys
+    meant = map(counts, zip(range(len(keys)), range(1, len(keys) + 1), strict=True))
+    words = [
+        (key if key in nodes else _word(key)) if now else _BREAK
+        for key, now in zip(keys, meant, strict=True)
+    ]
+    return [*words, _BREAK, _BREAK]
+
+
+def _word(key: str) -> str:
+    if key[0].isdigit():
+        return "0"
+    return key if key[0].isalnum() else _BREAK
+
+
+def _known(words: Sequence[str], tokens: range, tree: Tree) -> Iterator[tuple[int, int]]:
+    """The features of the table that begin at these tokens: first token, number."""
+    nodes = tree.nodes
+    for at in tokens:
+        node = nodes.get(words[at])
+        if node is None:
+            continue
+        own, pairs, skips = node
+        if own:
+            yield at, own
+        second = words[at + 1]
+        if second == _BREAK:
+            continue
+        third = words[at + 2]
+        pair, triples = pairs.get(second, _NO_PAIR)
+        if pair:
+            yield at, pair
+        if third in skips:
+            yield at, skips[third]
+        if third in triples:
+            yield at, triples[third]
+
+
+def _sums(words: Sequence[str], sentences: Sequence[int], tree: Tree) -> list[list[list[int]]]:
+    """Number of features and their weights [sentences, distance, 3].
+
+    Distance: how many sentences before this one the feature stood last; the last entry is for
+    _SENTENCES and more, or never. A feature counts once in a sentence.
+    """
+    length = sentences[-1] + 1 if sentences else 0
+    sums = [[[0, 0, 0] for _ in range(_SENTENCES)] for _ in range(length)]
+    last: dict[int, int] = {}
+    for at, feature in _known(words, range(len(sentences)), tree):
+        sentence = sentences[at]
+        distance = sentence - last.get(feature, -_SENTENCES)
+        if distance:
+            last[feature] = sentence
+            of = sums[sentence][min(distance, _SENTENCES) - 1]
+            of[0] += 1
+            of[1] += tree.emergency[feature]
+            of[2] += tree.crisis[feature]
+    return sums
+
+
+def _heaviest(
+    words: Sequence[str], sentences: Sequence[int], stretch: Span, tree: Tree
+) -> list[Span]:
     """The three pairs of words that speak most for an emergency, in the order of the text."""
-    weights = {f: learned.weights[f][0] for f in stretch if f in learned.weights and " " in f}
-    most = sorted(weights, key=lambda feature: -weights[feature])[:3]
-    return sorted(stretch[feature] for feature in most if weights[feature] > 0)
+    found: dict[int, int] = {}  # feature -> where it stands first
+    for sentence in range(*stretch):
+        tokens = range(bisect_left(sentences, sentence), bisect_right(sentences, sentence))
+        own: dict[int, int] = {}
+        for at, feature in _known(words, tokens, tree):
+            if feature not in own and tree.tokens[feature] > 1 and tree.emergency[feature] > 0:
+                own[feature] = at
+        found = {**own, **found}
+    most = sorted(found, key=lambda feature: -tree.emergency[feature])[:3]
+    return sorted((found[feature], found[feature] + tree.tokens[feature]) for feature in most)
 
 
 def _sentences(text: Text, counts: Callable[[Span], bool]) -> list[Features]:
     parts: dict[int, list[tuple[str, int]]] = {}
     for at, (key, sentence) in enumerate(zip(text.keys, text.sentence, strict=True)):
-        word = key if counts((at, at + 1)) else _BREAK
-        parts.setdefault(sentence, []).append(("0" if word[0].isdigit() else word, at))
+        word = _word(key) if counts((at, at + 1)) else _BREAK
+        parts.setdefault(sentence, []).append((word, at))
     return [_features(part) for part in parts.values()]
 
 
@@ -159,7 +280,7 @@ def _features(words: list[tuple[str, int]]) -> Features:
                 found.setdefault(f"{a} {b}", (start, end + 1))
             if i + 2 < len(run):
                 c, end = run[i + 2]
-                found.setdefault(f"{a} _ {c}", (start, end + 1))
+                found.setdefault(f"{a} {_SKIP} {c}", (start, end + 1))
                 if a[0] >= _HAN and b[0] >= _HAN and c[0] >= _HAN:
                     found.setdefault(f"{a} {b} {c}", (start, end + 1))
         run = []
