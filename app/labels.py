@@ -40,6 +40,7 @@ class Labels:
     open: str
     pin: str
     branch: str
+    export: str
     delete: str
     rename: str
     delete_all: str
@@ -86,6 +87,7 @@ _EN = Labels(
     open="Open",
     pin="Pin",
     branch="Branch",
+    export="Export",
     delete="Delete",
     rename="Rename",
     delete_all="Delete all",
@@ -130,6 +132,7 @@ _ZH = Labels(
     open="打开",
     pin="置顶",
     branch="另起分支",
+    export="导出",
     delete="删除",
     rename="改名",
     delete_all="全部删除",

@@ -1,4 +1,4 @@
-"""The list of conversations: search, take up again, rename, pin, branch, delete."""
+"""The list of conversations: search, take up again, rename, pin, branch, export, delete."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Grid, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from sparsedoctor.app.consultation.history import Conversation, History
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.tui.background import call_in_background
 from sparsedoctor.app.tui.small_dialogs import ConfirmScreen, LineScreen
 from sparsedoctor.app.tui.texts import TerminalTexts
@@ -33,6 +34,7 @@ class HistoryScreen(ModalScreen[str | None]):
         Binding("ctrl+r", "rename", "Rename", priority=True),
         Binding("ctrl+t", "pin", "Pin", priority=True),
         Binding("ctrl+b", "branch", "Branch", priority=True),
+        Binding("ctrl+e", "export", "Export", priority=True),
         Binding("ctrl+d", "delete", "Delete", priority=True),
     ]
 
@@ -49,11 +51,12 @@ class HistoryScreen(ModalScreen[str | None]):
             yield Input(placeholder=words.search_hint, id="search", compact=True)
             yield OptionList(id="conversations")
             yield Static("", id="history-note", classes="muted", markup=False)
-            with Horizontal(classes="row"):
+            with Grid(id="history-buttons", classes="row"):
                 yield Button(words.open, variant="primary", id="open", compact=True)
                 yield Button(f"{words.rename} ^r", id="rename", compact=True)
                 yield Button(f"{words.pin} ^t", id="pin", compact=True)
                 yield Button(f"{words.branch} ^b", id="branch", compact=True)
+                yield Button(f"{words.export} ^e", id="export", compact=True)
                 yield Button(f"{words.delete} ^d", id="delete", compact=True)
                 yield Button(words.delete_all, id="delete-all", compact=True)
 
@@ -121,7 +124,17 @@ class HistoryScreen(ModalScreen[str | None]):
         try:
             self.dismiss(await call_in_background(lambda: history.branch_whole(chosen.id)))
         except SparseDoctorError as error:
-            self.notify(str(error), severity="error")
+            self.notify(told(error, self._texts.code), severity="error")
+
+    @on(Button.Pressed, "#export")
+    @work(group="change", exclusive=True)
+    async def action_export(self) -> None:
+        """Write the chosen conversation into a file."""
+        from sparsedoctor.app.tui.export_screen import ExportScreen
+
+        chosen = self._chosen()
+        if chosen is not None:
+            await self.app.push_screen_wait(ExportScreen(self._history, chosen, self._texts))
 
     @on(Button.Pressed, "#delete")
     @work(group="change", exclusive=True)
@@ -151,7 +164,7 @@ class HistoryScreen(ModalScreen[str | None]):
             else:
                 await call_in_background(lambda: history.delete(which))
         except SparseDoctorError as error:
-            self.notify(str(error), severity="error")
+            self.notify(told(error, self._texts.code), severity="error")
             return
         self.deleted.add(which)
         for notice in history.take_notices():

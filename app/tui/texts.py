@@ -13,6 +13,8 @@ class TerminalTexts(Labels):
     """One language's texts. `{}` stands for what is filled in."""
 
     code: Language
+    colon: str
+    stop: str  # of a sentence
     label: str
     keys: dict[str, str]  # what the last line calls the action of a key
     commands: dict[str, tuple[str, str]]  # name and explanation in the list of all commands
@@ -46,6 +48,7 @@ class TerminalTexts(Labels):
     messages: str
     nothing_saved: str
     new_title: str
+    export_of: str
     sure: str
     sure_all: str
     nothing_said: str
@@ -64,6 +67,8 @@ class TerminalTexts(Labels):
 _EN = TerminalTexts(
     **shared("en"),
     code="en",
+    colon=": ",
+    stop=".",
     label="SparseDoctor: {}",
     keys={
         "help": "Help",
@@ -81,7 +86,7 @@ _EN = TerminalTexts(
         "copy": ("Copy the last answer", "To the clipboard"),
         "again": ("Answer again", "The last question, anew"),
         "intake": ("About you", "Age, medicines, allergies (F3)"),
-        "history": ("Conversations", "Search, open, rename, delete (F4)"),
+        "history": ("Conversations", "Search, open, rename, export, delete (F4)"),
         "summary": ("Summary for a doctor", "See and save it (F5)"),
         "private": ("Private conversation", "Begin one that is not saved, or a saved one again"),
         "experts": ("Experts", "Show or hide them (F2)"),
@@ -117,6 +122,7 @@ _EN = TerminalTexts(
     messages="{}, {} messages",
     nothing_saved="no conversation is saved yet",
     new_title="New title",
+    export_of="Export “{}”",
     sure="Delete “{}”? It cannot be brought back.",
     sure_all="Delete every conversation? None can be brought back.",
     nothing_said="Nothing was said yet; there is nothing to sum up.",
@@ -136,7 +142,7 @@ _EN = TerminalTexts(
 | Page Up, Page Down | read up and down |
 | F2 | shows or hides the experts |
 | F3 | about you: age, medicines, allergies, region, language |
-| F4 | conversations: search, open, rename, pin, branch, delete |
+| F4 | conversations: search, open, rename, pin, branch, export, delete |
 | F5 | summary for a doctor |
 | Ctrl+N | begins a new conversation |
 | Ctrl+P | all commands, themes too |
@@ -155,7 +161,7 @@ very text, no guess.
 **Seed.** The same question with the same seed gives the same answer: `--seed N`.
 
 **Language.** The answer follows your words. Labels follow what you told about yourself (F3), else
-your computer; `--language zh` or `en` fixes them. Messages about mistakes are in English.
+your computer; `--language zh` or `en` fixes them.
 
 ## What is kept
 
@@ -182,7 +188,9 @@ is never written to the disk. `sparsedoctor-tui history encrypt` puts a passphra
 _ZH = TerminalTexts(
     **shared("zh"),
     code="zh",
-    label="SparseDoctor：{}（不构成医疗建议）",
+    colon="：",
+    stop="。",
+    label="SparseDoctor：{}",
     keys={
         "help": "帮助",
         "toggle_routing": "专家",
@@ -199,7 +207,7 @@ _ZH = TerminalTexts(
         "copy": ("复制最后的回答", "到剪贴板"),
         "again": ("重新回答", "再答一次最后的问题"),
         "intake": ("关于你", "年龄、用药、过敏（F3）"),
-        "history": ("对话记录", "搜索、打开、改名、删除（F4）"),
+        "history": ("对话记录", "搜索、打开、改名、导出、删除（F4）"),
         "summary": ("给医生的摘要", "查看并保存（F5）"),
         "private": ("私密对话", "开始一个不保存的对话，或恢复保存"),
         "experts": ("专家", "显示或隐藏（F2）"),
@@ -235,6 +243,7 @@ _ZH = TerminalTexts(
     messages="{}，{} 条消息",
     nothing_saved="还没有保存的对话",
     new_title="新标题",
+    export_of="导出“{}”",
     sure="删除“{}”？删除后无法恢复。",
     sure_all="删除所有对话？删除后无法恢复。",
     nothing_said="还没有说过什么，没有可总结的内容。",
@@ -254,7 +263,7 @@ _ZH = TerminalTexts(
 | Page Up、Page Down | 上下翻阅 |
 | F2 | 显示或隐藏专家 |
 | F3 | 关于你：年龄、用药、过敏、地区、语言 |
-| F4 | 对话记录：搜索、打开、改名、置顶、另起分支、删除 |
+| F4 | 对话记录：搜索、打开、改名、置顶、另起分支、导出、删除 |
 | F5 | 给医生的摘要 |
 | Ctrl+N | 开始新对话 |
 | Ctrl+P | 全部命令，包括配色 |
@@ -272,7 +281,7 @@ _ZH = TerminalTexts(
 **种子**：同样的问题加同样的种子，得到同样的回答：`--seed N`。
 
 **语言**：回答随你的话。界面文字随你填写的语言（F3），没有填写则随电脑的设置；
-`--language zh` 或 `en` 可以固定。出错信息为英文。
+`--language zh` 或 `en` 可以固定。
 
 ## 保存什么
 

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from sparsedoctor.app.consultation.history import Conversation, History
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.web.labels import Labels
 from sparsedoctor.app.web.texts import texts
 from sparsedoctor.app.web.visit import Visit
@@ -45,6 +46,7 @@ class HistoryPanel:
                     gr.Button, lambda t: {"value": t.delete}, elem_id="delete", **small
                 )
             self._note = gr.HTML("", elem_id="history-note", js_on_load=None)
+            self._remove = make(gr.Checkbox, lambda t: {"label": t.remove}, elem_id="export-remove")
             with gr.Row():
                 self._title = make(
                     gr.Textbox,
@@ -114,10 +116,12 @@ class HistoryPanel:
 
             return ("" if chosen else title, *self._done(visit_of(request), chosen, query, work))
 
-        def export(chosen: str | None, query: str, request: gr.Request) -> tuple[Any, ...]:
+        def export(
+            chosen: str | None, query: str, remove: bool, request: gr.Request
+        ) -> tuple[Any, ...]:
             visit = visit_of(request)
             note, listed = self._done(visit, chosen, query, self._history.conversation)
-            return (note or self._links(visit, chosen or ""), listed)
+            return (note or self._links(visit, chosen or "", remove), listed)
 
         def delete(chosen: str | None, query: str, request: gr.Request) -> tuple[Any, ...]:
             visit = visit_of(request)
@@ -140,7 +144,8 @@ class HistoryPanel:
         self._open.click(open_, inputs=asked, outputs=[*both, *outputs], **options)
         self._branch.click(branch, inputs=asked, outputs=[*both, *outputs], **options)
         self._pin.click(pin, inputs=asked, outputs=both, **options)
-        self._export.click(export, inputs=asked, outputs=both, **options)
+        self._export.click(export, inputs=[*asked, self._remove], outputs=both, **options)
+        self._remove.input(lambda: "", outputs=[self._note], **options)  # made otherwise
         self._delete.click(delete, inputs=asked, outputs=[*both, *outputs], **options)
         for trigger in (self._rename.click, self._title.submit):
             trigger(rename, inputs=[*asked, self._title], outputs=[self._title, *both], **options)
@@ -158,7 +163,7 @@ class HistoryPanel:
         try:
             work(chosen)
         except SparseDoctorError as error:
-            return problem(str(error)), self.listed(chosen, query)
+            return problem(told(error, visit.interface)), self.listed(chosen, query)
         notices = [one.text(visit.interface) for one in self._history.take_notices()]
         return "".join(map(remark, notices)), self.listed(chosen, query)
 
@@ -167,7 +172,7 @@ class HistoryPanel:
         try:
             title = self._history.conversation(chosen).title
         except SparseDoctorError as error:
-            return problem(str(error))
+            return problem(told(error, visit.interface))
         visit.to_delete = chosen
         return problem(texts(visit.interface).once_more.format(title))
 
@@ -183,11 +188,11 @@ class HistoryPanel:
         if not visit.session.private and conversation in (None, shown):
             visit.begin(private=False)
 
-    def _links(self, visit: Visit, chosen: str) -> str:
+    def _links(self, visit: Visit, chosen: str, remove: bool) -> str:
         """The conversation as files for the browser to save."""
         label, name = texts(visit.interface).save_file, "sparsedoctor-conversation"
-        markdown = self._history.export(chosen, "markdown")
-        whole = self._history.export(chosen, "json")
+        markdown = self._history.export(chosen, "markdown", without_identifiers=remove)
+        whole = self._history.export(chosen, "json", without_identifiers=remove)
         return (
             download_link(markdown, f"{name}.md", label, "export-markdown")
             + "<br>"

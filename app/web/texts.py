@@ -27,7 +27,6 @@ class PageTexts(Labels):
     copy: str
     private: str
     not_saved: str
-    no_advice: str
     broke: str
     # about the person
     about_you: str
@@ -41,7 +40,6 @@ class PageTexts(Labels):
     saved: str
     choose_first: str
     once_more: str
-    export: str
     title_hint: str
     sure: str
     tick_first: str
@@ -67,7 +65,6 @@ _EN = PageTexts(
     new="New conversation",
     copy="Copy answer",
     private="private: nothing is saved (begins a new conversation)",
-    no_advice="{}",  # the label of every model says so in English
     not_saved="not saved: the history cannot be written",
     broke="Something in the program broke while it answered ({}).",
     about_you="About you (optional)",
@@ -80,7 +77,6 @@ _EN = PageTexts(
     saved="Saved",
     choose_first="choose a conversation first",
     once_more="“{}” will be gone for ever. Press Delete once more.",
-    export="Export",
     title_hint="new title",
     sure="I want to delete every conversation",
     tick_first="tick the box first; it cannot be undone",
@@ -121,7 +117,6 @@ _ZH = PageTexts(
     new="新对话",
     copy="复制回答",
     private="私密：不保存任何内容（将开始新对话）",
-    no_advice="{}（不构成医疗建议）",
     not_saved="未保存：无法写入历史记录",
     broke="回答时程序出错（{}）。",
     about_you="关于你（可不填）",
@@ -134,7 +129,6 @@ _ZH = PageTexts(
     saved="已保存的对话",
     choose_first="请先选择一个对话",
     once_more="“{}”将被永久删除。请再按一次“删除”。",
-    export="导出",
     title_hint="新标题",
     sure="我要删除所有对话",
     tick_first="请先勾选上面的方框；删除后无法恢复",

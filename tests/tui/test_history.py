@@ -251,3 +251,36 @@ async def test_a_disk_that_fails_is_told_and_the_conversation_goes_on(
             assert any("damaged" in note for note in notes)
             card = await chat.ask("What is a cold?")
             assert card.view.text
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("markdown", ".md"), ("json", ".json")])
+async def test_a_conversation_is_exported_without_what_identifies_the_person(
+    open_chat: Any, history: History, tmp_path: Path, form: str, suffix: str
+) -> None:
+    async with open_chat(history=history) as chat:
+        await chat.ask("What is a cold? Write to jo@example.org or call 13812345678.")
+        await listed(chat)
+        await chat.pilot.press("ctrl+e")
+        await chat.until(lambda: bool(chat.app.screen.query("#export-path")))
+        dialog = chat.app.screen
+        dialog.query_one("#export-form", Select).value = form
+        await chat.pilot.pause()
+        assert dialog.query_one("#export-path", Input).value.endswith(suffix)
+        file = tmp_path / f"mine{suffix}"
+        dialog.query_one("#export-path", Input).value = str(tmp_path / "no folder" / "mine.md")
+        await chat.pilot.press("ctrl+s")
+        note = dialog.query_one("#export-note", Static)
+        await chat.until(lambda: "cannot write" in str(note.content))
+        dialog.query_one("#export-path", Input).value = str(file)
+        dialog.query_one("#export-remove", Checkbox).value = True
+        await chat.pilot.press("ctrl+s")
+        await chat.until(file.is_file)
+        await chat.until(lambda: not chat.app.screen.query("#export-path"))
+    text = file.read_text("utf-8")
+    assert "What is a cold?" in text
+    assert "no doctor" in text or "not a doctor" in text
+    assert "example.org" not in text
+    assert "13812345678" not in text
+    assert file.stat().st_mode & 0o777 == 0o600
+    if form == "json":
+        assert json.loads(text)["messages"][0]["role"] == "user"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sparsedoctor.app.wording import numbers_to_call
 from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
 
 SIZES = [(40, 15), (80, 24), (120, 40), (200, 60)]
@@ -85,3 +86,47 @@ async def test_a_long_answer_is_followed_until_the_person_scrolls_up(open_chat: 
         await chat.until(lambda: conversation.scroll_y >= conversation.max_scroll_y > 0)
         await chat.pilot.press("pageup")
         await chat.until(lambda: conversation.scroll_y < conversation.max_scroll_y)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("size", [(60, 20), (200, 60)])
+@pytest.mark.parametrize("key", ["f3", "f4", "f5"])
+async def test_every_button_of_a_dialog_can_be_reached_at_any_size(
+    open_chat: Any, key: str, size: tuple[int, int], language: str
+) -> None:
+    async with open_chat(size=size, language=language) as chat:
+        await chat.ask("What is a cold?")
+        await chat.pilot.press(key)
+        await chat.until(lambda: len(chat.app.screen_stack) == 2)
+        await chat.pilot.pause()
+        dialog = chat.app.screen.query(".dialog").first()
+        for button in chat.app.screen.query("Button"):
+            button.focus()
+            await chat.pilot.pause()
+            assert dialog.region.contains_region(button.region), button.label
+            assert button.size.width >= len(str(button.label).encode("gbk")), button.label
+
+
+CRISIS = "I want to kill myself and I took 40 pills of paracetamol"
+
+
+@pytest.mark.parametrize("size", [(40, 15), (60, 20), (80, 24), (200, 60)])
+@pytest.mark.parametrize("region", ["US", "GB", "CN"])
+async def test_every_number_of_an_alarm_is_on_the_screen_uncut(
+    open_chat: Any, size: tuple[int, int], region: str
+) -> None:
+    async with open_chat(size=size, region=region) as chat:
+        card = await chat.ask(CRISIS)
+        await chat.pilot.pause()
+        assert card.view.assessment is not None
+        alarm = chat.screen.query_one("#alarm")
+        assert alarm.virtual_size.height <= alarm.content_size.height
+        lines = [strip.text for strip in chat.screen._compositor.render_strips()]
+        seen = "".join("".join(lines).split())
+        for line in numbers_to_call(card.view.assessment):
+            assert "".join(line.split()) in seen or _in_pieces(line, seen), line
+        assert_whole(chat, size)
+
+
+def _in_pieces(line: str, seen: str) -> bool:
+    return all("".join(piece.split()) in seen for piece in line.split(" / "))
