@@ -7,17 +7,21 @@ import sys
 
 from sparsedoctor.app.consultation.history import History, PassphraseNeeded
 from sparsedoctor.app.consultation.history.database import cipher_available
+from sparsedoctor.app.consultation.language import Language
+from sparsedoctor.app.messages import in_language
 from sparsedoctor.core.errors import SparseDoctorError
 
+PASSPHRASE = "Passphrase of the history: "
 
-def open_history() -> History:
-    """The person's history. Raises SparseDoctorError in one line for a wrong passphrase, and when
-    SQLCipher or a terminal to ask in is missing."""
+
+def open_history(language: Language = "en") -> History:
+    """The person's history; it asks in `language`. Raises SparseDoctorError in one line for a wrong
+    passphrase, and when SQLCipher or a terminal to ask in is missing."""
     try:
         return History.open()
     except PassphraseNeeded:
         cipher_available()
-        return History.open(passphrase=asked_passphrase("Passphrase of the history: "))
+        return History.open(passphrase=asked_passphrase(in_language(PASSPHRASE, language)))
 
 
 def asked_passphrase(prompt: str) -> str:

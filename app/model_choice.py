@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 
+from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.interface_language import interface_language
 from sparsedoctor.app.model_files import ModelFile, needs_assembly, open_model
 from sparsedoctor.app.model_server import ModelServer
 from sparsedoctor.app.options import engine_settings_of
@@ -34,7 +36,7 @@ def choose_model(options: argparse.Namespace) -> Model:
     if options.server is None:
         if options.server_model:
             raise SparseDoctorError("--server-model names a model of a server; add --server URL")
-        return open_model(options.model or DEFAULT)
+        return open_model(options.model or DEFAULT, interface_language(options.language, Intake()))
     for name, option in _OF_FILES.items():
         if getattr(options, name) not in (None, 0):
             raise SparseDoctorError(

@@ -13,13 +13,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsedoctor.app.consultation.language import Language
+from sparsedoctor.app.messages import in_language
 from sparsedoctor.core.bundle import RoutingMetadata, parse_bundle
 from sparsedoctor.core.engine.protocol import ModelInfo
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.gguf_header import read_header
 from sparsedoctor.core.models import DEFAULT, default_model_path, find_model, list_models
 
-PLAIN_LABEL = "plain model of another program, no medical advice"
+_WARNING = "no medical advice"
+PLAIN_LABEL = f"plain model of another program, {_WARNING}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class ModelFile:
     def label(self) -> str:
         """What interfaces call the model, always visible, with a warning in any case."""
         label = self.bundle.label if self.bundle else PLAIN_LABEL
-        return label if "medical advice" in label else f"{label}, no medical advice"
+        return label if _WARNING in label else f"{label}, {_WARNING}"
 
     def known(self) -> ModelInfo:
         """What the file says; the rest is known once the model is loaded."""
@@ -60,14 +63,14 @@ class ModelFile:
         )
 
 
-def open_model(name: str) -> ModelFile:
+def open_model(name: str, language: Language = "en") -> ModelFile:
     """The file that `name` ("default", a path, a name in the model folder) stands for, checked.
 
     Assembles the default model when it is asked for and not there yet. Raises SparseDoctorError
     when there is no such file, when it is no GGUF file, damaged, or no language model.
     """
     if name == DEFAULT and not default_model_path().is_file():
-        _assemble_default()
+        _assemble_default(language)
     return check_model(find_model(name))
 
 
@@ -129,13 +132,14 @@ def listed_models() -> list[ListedModel]:
     return rows
 
 
-def _assemble_default() -> None:
+def _assemble_default(language: Language) -> None:
     """Run the export command, whose progress bar the person sees on standard error.
 
     A process of its own, because an interface knows nothing of the export. Its standard output
     goes to standard error: that of `ask` belongs to the answer.
     """
-    print("The default model is not there yet and is assembled now.", file=sys.stderr, flush=True)
+    said = in_language("The default model is not there yet and is assembled now.", language)
+    print(said, file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "sparsedoctor.export.cli", "default"]
     done = subprocess.run(command, stdout=sys.stderr, check=False)
     if done.returncode == 130 or done.returncode < 0:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.labels import labels
+from sparsedoctor.app.messages import in_language
 from sparsedoctor.core.bundle import RoutingMetadata
 from sparsedoctor.core.engine.protocol import ModelInfo, RoutingUpdate
 
@@ -31,13 +32,16 @@ class LayerRow:
     shares: tuple[float, ...]  # [experts], adds up to 1
 
 
-def expert_names(bundle: RoutingMetadata | None, count: int) -> tuple[str, ...]:
+def expert_names(
+    bundle: RoutingMetadata | None, count: int, language: Language = "en"
+) -> tuple[str, ...]:
     """The names the file gives its experts; numbers where it gives none."""
     given = bundle.expert_names if bundle else ()
-    return tuple(
+    names = (
         given[number] if number < len(given) and given[number] else f"expert {number}"
         for number in range(count)
     )
+    return tuple(in_language(name, language) for name in names)
 
 
 def why_no_routing(info: ModelInfo, language: Language = "en") -> str:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from sparsedoctor.app.consultation.assessment import Assessment, Numbers, Urgency
 from sparsedoctor.app.consultation.language import Language
+from sparsedoctor.app.messages import in_language
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.model_files import ModelFile
 from sparsedoctor.app.turn_view import TurnView
+from sparsedoctor.core.engine.protocol import ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,9 @@ _ZH = Wording(
 )
 
 
+_NO_ADVICE = "不构成医疗建议"
+
+
 def wording(language: str) -> Wording:
     """The texts of `language` ("en" or "zh")."""
     return _ZH if language == "zh" else _EN
@@ -137,6 +142,27 @@ def numbers_to_call(assessment: Assessment) -> tuple[str, ...]:
     if assessment.crisis:
         lines = _crisis_numbers(words, numbers, assessment.language) + lines
     return tuple(lines)
+
+
+def model_label(model: Model, language: Language, info: ModelInfo | None = None) -> str:
+    """What the model is called, always visible and always with a warning. `info`: what the loaded
+    model says of itself; of a server's model the name."""
+    label = in_language(model.label, language)
+    if language == "zh" and _NO_ADVICE not in label:
+        label = f"{label}，{_NO_ADVICE}"
+    return f"{info.name}, {label}" if info is not None and info.server else label
+
+
+def remarks_of(view: TurnView, language: Language) -> list[str]:
+    """What is said below an answer: notices, what was changed in it, why it ended."""
+    words = wording(language)
+    lines = [in_language(notice, language) for notice in view.notices]
+    lines += [words.changed.format(remark) for remark in view.remarks]
+    if view.cancelled:
+        lines.append(words.cancelled)
+    elif view.finished is not None and view.finished.reason == "length":
+        lines.append(words.too_long)
+    return lines
 
 
 def where_words_go(model: Model, language: str, *, short: bool = False) -> str:

@@ -28,8 +28,10 @@ class SparseDoctorError(Exception):
     exit_code = 2
 
 
-def run_command(command: Callable[[], int]) -> int:
+def run_command(command: Callable[[], int], say: Callable[[str], str] = str) -> int:
     """Run `command`; turn a `SparseDoctorError` into one line on stderr and its exit code.
+
+    `say` puts that line into the person's language.
 
     A missing optional package is such a line too: it names the extra that brings it. Ctrl-C ends
     with 130, a reader that closed the pipe with 141, both without a traceback.
@@ -37,19 +39,18 @@ def run_command(command: Callable[[], int]) -> int:
     try:
         return command()
     except SparseDoctorError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(say(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
         extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
         needed = f'pip install "sparsedoctor[{extra}]"'
-        print(
-            f"error: this needs {error.name}, which is not installed; run {needed}", file=sys.stderr
-        )
+        line = f"error: this needs {error.name}, which is not installed; run {needed}"
+        print(say(line), file=sys.stderr)
         return SparseDoctorError.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(say("interrupted"), file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the interpreter would report the same pipe again at exit

@@ -14,6 +14,7 @@ from textual.theme import Theme
 from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.interface_language import AUTO
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.settings import Settings, load_settings, save_settings
 from sparsedoctor.app.tui.chat_screen import ChatScreen
@@ -66,7 +67,7 @@ class ChatApp(App[None]):
         try:
             chosen = load_settings().theme
         except SparseDoctorError as error:
-            self.notify(str(error), severity="warning", timeout=20)
+            self.notify(self._told(error), severity="warning", timeout=20)
             chosen = ""
         return chosen if chosen in self.available_themes else THEMES[0].name
 
@@ -77,7 +78,10 @@ class ChatApp(App[None]):
         try:
             save_settings(Settings(theme=theme.name))
         except SparseDoctorError as error:
-            self.notify(str(error), severity="warning")
+            self.notify(self._told(error), severity="warning")
+
+    def _told(self, error: SparseDoctorError) -> str:
+        return told(error, self._chat.texts.code)
 
     def get_default_screen(self) -> Screen[None]:
         return self._chat

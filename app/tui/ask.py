@@ -22,6 +22,7 @@ from sparsedoctor.app.consultation.language import Language, language_of
 from sparsedoctor.app.consultation.numbers import emergency_line, region_of_locale
 from sparsedoctor.app.interface_language import AUTO, interface_language
 from sparsedoctor.app.labels import labels
+from sparsedoctor.app.messages import in_language
 from sparsedoctor.app.model_choice import Model, choose_model, engine_for
 from sparsedoctor.app.model_server import ModelServer
 from sparsedoctor.app.options import sampling_of
@@ -32,6 +33,7 @@ from sparsedoctor.app.wording import (
     is_alarm,
     language_of_interface,
     leaves_computer,
+    model_label,
     numbers_to_call,
     urgency_title,
     where_words_go,
@@ -82,7 +84,8 @@ def _printed(events: Iterable[ConsultationEvent], *, stream: bool, quiet: bool) 
             print(event.text, end="", flush=True)
             streamed += event.text
         elif isinstance(event, Notice) and not quiet:
-            print(f"note: {event.message}", file=sys.stderr)
+            spoken = language_of_interface(view.assessment)
+            print(in_language(f"note: {event.message}", spoken), file=sys.stderr)
     if not stream:
         print(view.text, end="")
         streamed = view.text
@@ -123,12 +126,12 @@ def _print_remarks(
     lines = [words.changed.format(remark) for remark in view.remarks]
     if view.finished and view.finished.reason == "length":
         lines.append(words.too_long)
-    lines.append(f"{info.name}, {model.label}" if info.server else model.label)
+    lines.append(model_label(model, language, info))
     lines.append(emergency_line(region, language))
     if why_not := why_no_routing(info, language):
         lines.append(why_not)
     elif view.routing:
-        shares = expert_shares(view.routing, expert_names(model.bundle, model.experts))
+        shares = expert_shares(view.routing, expert_names(model.bundle, model.experts, language))
         reached = ", ".join(f"{one.name} {one.share:.0%}" for one in shares)
         lines.append(f"{labels(language).experts}: {reached}")
     lines.append(", ".join(facts_of(view, language)))

@@ -7,6 +7,7 @@ import os
 import sys
 
 from sparsedoctor.app.history_opening import open_history
+from sparsedoctor.app.interface_language import interface_language
 from sparsedoctor.app.model_choice import assembles_first, choose_model, engine_for
 from sparsedoctor.app.options import sampling_of
 from sparsedoctor.core.errors import SparseDoctorError
@@ -19,10 +20,11 @@ def run(options: argparse.Namespace) -> int:
     _require_terminal()
     model = model or choose_model(options)
 
+    from sparsedoctor.app.consultation.intake import Intake
     from sparsedoctor.app.consultation.numbers import region_of_locale
     from sparsedoctor.app.tui.application import ChatApp
 
-    history = open_history()
+    history = open_history(interface_language(options.language, Intake()))
     engine = engine_for(model, options)
     try:
         app = ChatApp(

@@ -20,6 +20,7 @@ from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.numbers import emergency_line
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.interface_language import AUTO, interface_language
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.model_server import ModelServer
 from sparsedoctor.app.routing_view import expert_names, why_no_routing
@@ -35,6 +36,7 @@ from sparsedoctor.app.wording import (
     facts_of,
     language_of_interface,
     leaves_computer,
+    model_label,
     where_words_go,
     wording,
 )
@@ -77,7 +79,7 @@ class ChatScreen(Screen[None]):
         self.session = Session(engine, model, history, region=region, private=private)
         self._choice = language
         self._language: Language = self.texts.code  # of what is said around answers
-        self._names = expert_names(model.bundle, model.experts)
+        self._names: tuple[str, ...] = ()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -131,16 +133,11 @@ class ChatScreen(Screen[None]):
     async def _load(self) -> None:
         self._set_state(wording(self._language).loading)
         try:
-            info = await call_in_background(self._engine.load)
+            await call_in_background(self._engine.load)
         except SparseDoctorError as error:
             self._set_state(self.texts.no_model)
-            self.notify(str(error), severity="error", timeout=20)
+            self.notify(self._told(error), severity="error", timeout=20)
             return
-        if info.server:
-            self.query_one("#label", Static).update(
-                f"SparseDoctor: {info.name}, {self._model.label}"
-            )
-        self._names = expert_names(info.bundle or self._model.bundle, info.experts)
         self._label()
         if not self.busy:
             self._set_state(wording(self._language).ready)
@@ -173,7 +170,7 @@ class ChatScreen(Screen[None]):
         try:
             await self._follow(card, ask)
         except SparseDoctorError as error:
-            card.fail(self.texts.ask_again.format(error))
+            card.fail(self.texts.ask_again.format(self._told(error)))
             state = self.texts.last_failed
         finally:
             await card.settle()
@@ -268,7 +265,7 @@ class ChatScreen(Screen[None]):
         try:
             views = self.session.resume(conversation)
         except SparseDoctorError as error:
-            self.notify(str(error), severity="error")
+            self.notify(self._told(error), severity="error")
             self.query_one("#welcome").display = True
             return
         self._show_language(self.session.intake.language or self._language)
@@ -339,7 +336,10 @@ class ChatScreen(Screen[None]):
 
     def _label(self) -> None:
         """Put labels and the names of keys into the language that holds now."""
-        words = self.texts
+        words, info = self.texts, self._engine.info
+        bundle = (info.bundle if info else None) or self._model.bundle
+        experts = info.experts if info else self._model.experts
+        self._names = expert_names(bundle, experts, words.code)
         self.query_one("#label", Static).update(words.label.format(self._model_label()))
         self.query_one(Prompt).said_when_cut = words.cut
         self.query_one(RoutingPanel).explain(self._names, self._why_not(), words)
@@ -349,8 +349,10 @@ class ChatScreen(Screen[None]):
         self.refresh_bindings()
 
     def _model_label(self) -> str:
-        info = self._engine.info
-        return f"{info.name}, {self._model.label}" if info and info.server else self._model.label
+        return model_label(self._model, self.texts.code, self._engine.info)
+
+    def _told(self, error: SparseDoctorError) -> str:
+        return told(error, self.texts.code)
 
     def _latest(self) -> TurnView:
         cards = self.query(TurnCard)

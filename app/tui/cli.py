@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from sparsedoctor.app.command_line import CommandParser, run_in_language
 from sparsedoctor.app.options import add_model_options, add_version
-from sparsedoctor.core.errors import run_command
 
 DESCRIPTION = """\
 A chat doctor that runs on this computer, offline. Rules that depend on no model look for
@@ -38,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return 2
-    return run_command(lambda: int(options.run(options)))
+    return run_in_language(lambda: int(options.run(options)), argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="sparsedoctor-tui",
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_chat(commands: argparse._SubParsersAction[CommandParser]) -> None:
     chat = commands.add_parser(
         "chat",
         help="a consultation on the whole screen",
@@ -72,7 +72,7 @@ def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     chat.set_defaults(run=_chat)
 
 
-def _add_ask(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_ask(commands: argparse._SubParsersAction[CommandParser]) -> None:
     ask = commands.add_parser(
         "ask",
         help="one answer on standard output",
@@ -89,7 +89,7 @@ def _add_ask(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     ask.set_defaults(run=_ask)
 
 
-def _add_triage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_triage(commands: argparse._SubParsersAction[CommandParser]) -> None:
     from sparsedoctor.app.consultation import triage_command
 
     triage = commands.add_parser(
@@ -102,7 +102,7 @@ def _add_triage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     triage.set_defaults(run=triage_command.run)
 
 
-def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_models(commands: argparse._SubParsersAction[CommandParser]) -> None:
     models = commands.add_parser(
         "models",
         help="the model files of this computer",
@@ -112,7 +112,7 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     models.set_defaults(run=_models)
 
 
-def _add_history(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_history(commands: argparse._SubParsersAction[CommandParser]) -> None:
     history = commands.add_parser(
         "history",
         help="encrypt the saved conversations, or undo it",

@@ -13,7 +13,7 @@ from textual.widgets import Markdown
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.model_server import ModelServer
 from sparsedoctor.app.tui.texts import TerminalTexts
-from sparsedoctor.app.wording import where_words_go
+from sparsedoctor.app.wording import model_label, where_words_go
 
 
 class HelpScreen(ModalScreen[None]):
@@ -41,9 +41,10 @@ def _where(model: Model, words: TerminalTexts) -> str:
 
 
 def _about(model: Model, words: TerminalTexts) -> str:
+    label = model_label(model, words.code)
     if isinstance(model, ModelServer):
-        return f"{model.label}: `{model.address.url}`. {words.server_model}"
-    lines = [f"{model.name}: {model.label}.", f"`{model.path}`"]
+        return f"{label}{words.colon}`{model.address.url}`. {words.server_model}"
+    lines = [f"{model.name}{words.colon}{label}{words.stop}", f"`{model.path}`"]
     if model.bundle is None:
         lines.append(words.foreign)
     else:

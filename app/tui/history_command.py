@@ -18,8 +18,9 @@ from sparsedoctor.app.consultation.history import (
 )
 from sparsedoctor.app.consultation.history.database import cipher_available
 from sparsedoctor.app.consultation.history.encryption import refuse_if_in_use
-from sparsedoctor.app.history_opening import asked_passphrase, require_terminal
+from sparsedoctor.app.history_opening import PASSPHRASE, asked_passphrase, require_terminal
 from sparsedoctor.app.interface_language import language_of_locale
+from sparsedoctor.app.messages import in_language
 from sparsedoctor.core.errors import SparseDoctorError
 
 
@@ -35,7 +36,7 @@ def encrypt() -> None:
     if not path.is_file():
         History.open(path).close()  # empty: there is nothing to give away yet
     plain_left = convert_history(None, new, path)
-    print(f"The history at {path} is encrypted. The chat and the page ask for the passphrase.")
+    _say(f"The history at {path} is encrypted. The chat and the page ask for the passphrase.")
     _tell_plain(plain_left)
 
 
@@ -46,17 +47,17 @@ def decrypt() -> None:
         "Afterwards every program that runs under your name, and whoever gets at the disk, can "
         "read your conversations."
     )
-    old = asked_passphrase("Passphrase of the history: ")
+    old = _asked(PASSPHRASE)
     convert_history(old, None, path)
-    print(f"The history at {path} is not encrypted any more.")
+    _say(f"The history at {path} is not encrypted any more.")
 
 
 def change_passphrase() -> None:
     """Give an encrypted history another passphrase."""
     path = _ready(encrypted=True)
-    old = asked_passphrase("Passphrase so far: ")
+    old = _asked("Passphrase so far: ")
     convert_history(old, _new_passphrase(), path)
-    print("The history has the new passphrase.")
+    _say("The history has the new passphrase.")
 
 
 def _ready(*, encrypted: bool = False) -> Path:
@@ -71,23 +72,31 @@ def _ready(*, encrypted: bool = False) -> Path:
 
 def _new_passphrase() -> str:
     _confirm(LOST_WITHOUT[language_of_locale()])
-    print("Choose a passphrase that nobody guesses: five words that do not belong together.")
-    passphrase = asked_passphrase("New passphrase: ")
+    _say("Choose a passphrase that nobody guesses: five words that do not belong together.")
+    passphrase = _asked("New passphrase: ")
     if not passphrase:
         raise SparseDoctorError("a passphrase cannot be empty; the history was left as it is")
-    if asked_passphrase("The same once more: ") != passphrase:
+    if _asked("The same once more: ") != passphrase:
         raise SparseDoctorError("the two passphrases differ; the history was left as it is")
     return passphrase
 
 
 def _confirm(warning: str) -> None:
     require_terminal()
-    print(warning)
-    print('Type "yes" to go on: ', end="", flush=True)
+    _say(warning)
+    _say('Type "yes" to go on: ', end="")
     if sys.stdin.readline().strip().lower() not in ("yes", "是"):
         raise SparseDoctorError("not confirmed; the history was left as it is")
 
 
+def _asked(prompt: str) -> str:
+    return asked_passphrase(in_language(prompt, language_of_locale()))
+
+
+def _say(line: str, end: str = "\n") -> None:
+    print(in_language(line, language_of_locale()), end=end, flush=True)
+
+
 def _tell_plain(files: list[Path]) -> None:
     for file in files:
-        print(f"Not encrypted is still the damaged history {file}; delete it if you can do so.")
+        _say(f"Not encrypted is still the damaged history {file}; delete it if you can do so.")

@@ -14,6 +14,7 @@ from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.intake_form import filled
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.tui.texts import TerminalTexts
 from sparsedoctor.core.errors import SparseDoctorError
 
@@ -31,7 +32,7 @@ class IntakeScreen(ModalScreen[Intake | None]):
     def __init__(self, intake: Intake, where: str, words: TerminalTexts) -> None:
         """`where` says where the words of this computer go (`wording.where_words_go`)."""
         super().__init__()
-        self._form, self._where, self._texts = filled(intake), where, words
+        self._form, self._where, self._texts = filled(intake, words.code), where, words
 
     def compose(self) -> ComposeResult:
         form, words = self._form, self._texts
@@ -87,7 +88,7 @@ class IntakeScreen(ModalScreen[Intake | None]):
         try:
             intake = Intake.from_json(self._filled())
         except SparseDoctorError as error:
-            self.query_one("#intake-problem", Static).update(str(error))
+            self.query_one("#intake-problem", Static).update(told(error, self._texts.code))
             return
         self.dismiss(intake)
 

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Checkbox, Input, Markdown, Select, Static
 
 from sparsedoctor.app.consultation.history import write_private
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.session import SUFFIX, Session, SummaryForm
 from sparsedoctor.app.tui.texts import TerminalTexts
 from sparsedoctor.core.errors import SparseDoctorError
@@ -79,7 +80,7 @@ class SummaryScreen(ModalScreen[None]):
             remove = self.query_one("#summary-remove", Checkbox).value
             write_private(path, self._session.summary(self._form, remove_identifiers=remove))
         except SparseDoctorError as error:
-            note.update(str(error))
+            note.update(told(error, self._texts.code))
             return
         note.update("")
         self.notify(self._texts.saved_as.format(path))

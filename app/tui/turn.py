@@ -9,7 +9,7 @@ from textual.widgets.markdown import MarkdownStream
 
 from sparsedoctor.app.tui.alarm import AssessmentCard
 from sparsedoctor.app.turn_view import TurnView
-from sparsedoctor.app.wording import facts_of, language_of_interface, wording
+from sparsedoctor.app.wording import facts_of, language_of_interface, remarks_of, wording
 
 
 class TurnCard(Vertical):
@@ -47,7 +47,7 @@ class TurnCard(Vertical):
         if view.reviewed is None:
             await self._grow(view.text[len(before.text) :])
         if view.finished is not None or view.remarks or view.notices:
-            self._say(".remarks", "\n".join(_remarks(view)))
+            self._say(".remarks", "\n".join(remarks_of(view, language)))
         if view.started is not None:
             self._say(".meta", ", ".join(facts_of(view, language)))
 
@@ -61,7 +61,8 @@ class TurnCard(Vertical):
 
     def fail(self, message: str) -> None:
         """The engine failed: say so in plain words below what was written."""
-        self._say(".remarks", "\n".join([*_remarks(self.view), message]))
+        said = remarks_of(self.view, language_of_interface(self.view.assessment))
+        self._say(".remarks", "\n".join([*said, message]))
         self.query_one(".remarks").add_class("-error")
 
     async def _grow(self, delta: str) -> None:
@@ -75,14 +76,3 @@ class TurnCard(Vertical):
         widget = self.query_one(name, Static)
         widget.update(text)
         widget.display = bool(text)
-
-
-def _remarks(view: TurnView) -> list[str]:
-    words = wording(language_of_interface(view.assessment))
-    lines = list(view.notices)
-    lines += [words.changed.format(remark) for remark in view.remarks]
-    if view.cancelled:
-        lines.append(words.cancelled)
-    elif view.finished is not None and view.finished.reason == "length":
-        lines.append(words.too_long)
-    return lines

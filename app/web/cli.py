@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from sparsedoctor.app.command_line import CommandParser, run_in_language
 from sparsedoctor.app.options import add_model_options, add_version
-from sparsedoctor.core.errors import run_command
 
 DESCRIPTION = """\
 A chat doctor that runs on this computer, offline, shown in a browser. The page is served on
@@ -27,11 +27,11 @@ exit codes: 0 done, 2 something to put right (one line says what), 130 interrupt
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(argv)
-    return run_command(lambda: _serve(options))
+    return run_in_language(lambda: _serve(options), argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="sparsedoctor-web",
         description=DESCRIPTION,
         epilog=EXAMPLES,

@@ -8,6 +8,7 @@ from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.numbers import emergency_line
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.model_server import ModelServer
 from sparsedoctor.app.routing_view import (
@@ -19,7 +20,7 @@ from sparsedoctor.app.routing_view import (
 from sparsedoctor.app.web import markup
 from sparsedoctor.app.web.texts import texts
 from sparsedoctor.app.web.visit import Visit
-from sparsedoctor.app.wording import leaves_computer, where_words_go, wording
+from sparsedoctor.app.wording import leaves_computer, model_label, where_words_go, wording
 
 _MAP_ROWS = 32  # of the map of layers by experts
 
@@ -37,9 +38,7 @@ class Drawing:
         return self._engine.info is not None or bool(self.load_error)
 
     def header(self, language: Language) -> str:
-        label, info = texts(language).no_advice.format(self._model.label), self._engine.info
-        if info is not None and info.server:
-            label = f"{info.name}, {label}"
+        label = model_label(self._model, language, self._engine.info)
         return f'<header><h1>SparseDoctor</h1><p id="label">{escape(label)}</p></header>'
 
     def line(self, region: str, language: Language) -> str:
@@ -57,7 +56,7 @@ class Drawing:
         reason = why_no_routing(self._engine.info or self._model.known(), visit.interface)
         if reason or seen is None:
             return markup.no_routing(reason or said.appears, said)
-        names = expert_names(self._model.bundle, len(seen.weight[0]))
+        names = expert_names(self._model.bundle, len(seen.weight[0]), visit.interface)
         caption = said.of_question if seen.phase == "prompt" else said.of_answer
         return markup.routing(
             expert_shares(seen, names),
@@ -70,7 +69,8 @@ class Drawing:
         """One line of facts, and below it what happened to the history."""
         words, said, view = wording(visit.interface), texts(visit.interface), visit.latest
         state = words.ready if self._engine.info else words.loading
-        facts = [words.writing if visit.busy else self.load_error or state]
+        failed = told(self.load_error, visit.interface) if self.load_error else ""
+        facts = [words.writing if visit.busy else failed or state]
         if visit.session.private:
             facts.append(said.is_private)
         elif not self._history.saved:

@@ -8,6 +8,7 @@ import gradio as gr
 
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.intake_form import filled
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.web.labels import Labels
 from sparsedoctor.app.web.texts import texts
 from sparsedoctor.app.web.visit import Visit
@@ -86,7 +87,7 @@ class IntakePanel:
 
     @staticmethod
     def values(visit: Visit) -> tuple[Any, ...]:
-        form = filled(visit.session.intake)
+        form = filled(visit.session.intake, visit.interface)
         return tuple(form[name] for name in _FIELDS)
 
     @staticmethod
@@ -97,7 +98,7 @@ class IntakePanel:
         try:
             visit.tell(Intake.from_json(dict(zip(_FIELDS, given, strict=True))))
         except SparseDoctorError as error:
-            return problem(texts(visit.interface).not_taken.format(error))
+            return problem(texts(visit.interface).not_taken.format(told(error, visit.interface)))
         return ""
 
     def connect(self, visit_of: VisitOf, drawn: Drawn, outputs: list[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from sparsedoctor.app.consultation.assessment import Assessment
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.routing_view import ExpertShare, LayerRow, heat
 from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.web.texts import PageTexts, texts
@@ -14,6 +15,7 @@ from sparsedoctor.app.wording import (
     is_silent,
     language_of_interface,
     numbers_to_call,
+    remarks_of,
     urgency_title,
     wording,
 )
@@ -108,16 +110,10 @@ def _questions(view: TurnView) -> str:
 
 
 def _remarks(turn: ShownTurn) -> str:
-    view = turn.view
-    language = language_of_interface(view.assessment)
-    words = wording(language)
-    lines = [*view.notices, *(words.changed.format(remark) for remark in view.remarks)]
-    if view.cancelled:
-        lines.append(words.cancelled)
-    elif view.finished is not None and view.finished.reason == "length":
-        lines.append(words.too_long)
+    language = language_of_interface(turn.view.assessment)
+    lines = remarks_of(turn.view, language)
     if turn.error:
-        lines.append(texts(language).ask_again.format(turn.error))
+        lines.append(texts(language).ask_again.format(told(turn.error, language)))
     if not lines:
         return ""
     kind = "remarks error" if turn.error else "remarks"

@@ -14,8 +14,10 @@ import threading
 import webbrowser
 from types import FrameType
 
+from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.history_opening import open_history
-from sparsedoctor.app.interface_language import AUTO
+from sparsedoctor.app.interface_language import AUTO, language_of_locale
+from sparsedoctor.app.messages import in_language
 from sparsedoctor.app.model_choice import choose_model, engine_for
 from sparsedoctor.app.options import sampling_of
 from sparsedoctor.app.web.hardening import HOST, prepare_environment
@@ -31,7 +33,9 @@ def serve(options: argparse.Namespace) -> int:
     require_free_port(options.port)
     model = choose_model(options)
     prepare_environment()
-    history = open_history()
+    chosen: Language | None = None if options.language == AUTO else options.language
+    language = chosen or language_of_locale()  # of the terminal
+    history = open_history(language)
 
     from sparsedoctor.app.consultation.numbers import region_of_locale
     from sparsedoctor.app.web.page import Page
@@ -45,7 +49,7 @@ def serve(options: argparse.Namespace) -> int:
         history,
         region=options.region or region_of_locale(),
         private=options.private,
-        language=None if options.language == AUTO else options.language,
+        language=chosen,
     )
     try:
         try:
@@ -55,13 +59,13 @@ def serve(options: argparse.Namespace) -> int:
                 f"port {options.port} cannot be used; choose another with --port N"
             ) from error
         url = f"http://{HOST}:{options.port}/"
-        print(f"SparseDoctor is at {url} (Ctrl-C ends it)", flush=True)
+        print(in_language(f"SparseDoctor is at {url} (Ctrl-C ends it)", language), flush=True)
         if not options.no_browser:
             webbrowser.open(url)
         page.load_model()
         threading.Event().wait()
     except KeyboardInterrupt:
-        print("ended", file=sys.stderr)
+        print(in_language("ended", language), file=sys.stderr)
     finally:
         page.close()
         engine.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from sparsedoctor.app.messages import told
 from sparsedoctor.app.session import SUFFIX, SummaryForm
 from sparsedoctor.app.web.labels import Labels
 from sparsedoctor.app.web.texts import texts
@@ -56,7 +57,7 @@ class SummaryPanel:
             try:
                 text = visit.session.summary(form, remove_identifiers=remove)
             except SparseDoctorError as error:
-                return problem(str(error)), ""
+                return problem(told(error, visit.interface)), ""
             name = f"sparsedoctor-summary{SUFFIX[form]}"
             label = texts(visit.interface).save_file
             return download_link(text, name, label, "summary-save"), text

@@ -160,7 +160,7 @@ class Visit:
                 for event in events:
                     self._draw(mine, event)
         except SparseDoctorError as failure:
-            error = str(failure)
+            error = str(failure)  # in English; `markup` says it in the language of the page
         except Exception as failure:  # a fault of ours must not leave the page busy for ever
             traceback.print_exc()
             error = texts(self.interface).broke.format(type(failure).__name__)

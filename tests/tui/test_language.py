@@ -6,20 +6,24 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
-from textual.widgets import Select
+from scripted_model import BUNDLE, SPARSE
+from textual.widgets import Input, Select, Static
 from tui.terminal import CTRL_Q, Terminal
 
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.interface_language import interface_language
 from sparsedoctor.app.tui.texts import texts
 from sparsedoctor.app.web.texts import texts as page_texts
+from sparsedoctor.core.engine.process import in_words
+from sparsedoctor.core.engine.protocol import EngineDied, EngineError
+from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
 
 EMPTY = Intake()
 
@@ -52,6 +56,7 @@ def _footer(chat: Any) -> str:
 
 
 HAN = re.compile("[\u4e00-\u9fff]")
+ENGLISH_WORDS = re.compile("[a-z]{3,} [a-z]{2,}")
 
 
 async def test_labels_are_chinese_when_the_person_says_so_and_english_again_after(
@@ -125,6 +130,61 @@ def test_the_help_has_no_sign_left_of_its_markdown(said: Any, language: str) -> 
     drawn = MarkdownIt().render(said(language).help_text)
     assert "<strong>" in drawn
     assert "**" not in drawn
+
+
+async def test_the_model_its_experts_and_what_goes_wrong_are_named_in_chinese(
+    open_chat: Any,
+) -> None:
+    failure = EngineDied(f"the engine ended: {in_words(-9)}; the next question starts it again")
+    slow = "Other programs slow this computer down: 3.0 tokens a second instead of 60."
+    engine = ScriptedEngine([Reply(("好。",), notices=(slow,)), Reply((), failure=failure)])
+    unnamed = replace(SPARSE, bundle=replace(BUNDLE, expert_names=()))
+    async with open_chat(engine, model=unnamed, language="zh") as chat:
+        await chat.until(
+            lambda: chat.text("#state") == "就绪" or bool(HAN.search(chat.text("#label")))
+        )
+        assert chat.text("#label") == "SparseDoctor：小型演示模型，不构成医疗建议"
+        card = await chat.ask("什么是感冒？")
+        assert "专家 0" in str(chat.screen.query_one("#routing-bars", Static).content)
+        assert "其他程序让这台电脑变慢" in str(card.query_one(".remarks", Static).content)
+        failed = await chat.ask("什么是咳嗽？")
+        said = str(failed.query_one(".remarks", Static).content)
+        assert "引擎中止：它被外部结束" in said
+        assert not ENGLISH_WORDS.search(said)
+
+
+async def test_a_model_that_cannot_be_loaded_is_told_in_chinese(open_chat: Any) -> None:
+    failure = EngineError("/x/a.gguf is damaged: its header ends too early (cut short?); get or "
+                          "export the file again")  # fmt: skip
+    async with open_chat(ScriptedEngine(load_failure=failure), language="zh") as chat:
+        await chat.until(lambda: chat.text("#state") == "无法载入模型")
+        shown = [str(notice.message) for notice in chat.app._notifications]
+        assert shown == ["/x/a.gguf 已损坏：文件头不完整（可能被截断）；请重新获取或导出"]
+
+
+async def test_a_mistake_in_the_form_is_told_in_chinese(open_chat: Any) -> None:
+    async with open_chat(language="zh") as chat:
+        await chat.pilot.press("f3")
+        await chat.until(lambda: len(chat.app.screen_stack) == 2)
+        form = chat.app.screen
+        for age, said in (("六", "看不懂年龄"), ("200", "年龄不可能是 200")):
+            form.query_one("#intake-age", Input).value = age
+            await chat.pilot.press("ctrl+s")
+            problem = form.query_one("#intake-problem", Static)
+            await chat.until(lambda said=said, problem=problem: said in str(problem.content))
+
+
+async def test_the_age_of_a_baby_comes_back_in_the_language_it_was_told_in(open_chat: Any) -> None:
+    async with open_chat(language="zh") as chat:
+        chat.screen.session.tell(Intake.from_json({"age": "7个月", "medicines": "甲、乙"}))
+        await chat.pilot.press("f3")
+        await chat.until(lambda: len(chat.app.screen_stack) == 2)
+        form = chat.app.screen
+        assert form.query_one("#intake-age", Input).value == "7个月"
+        assert form.query_one("#intake-medicines", Input).value == "甲、乙"
+        await chat.pilot.press("ctrl+s")
+        await chat.until(lambda: len(chat.app.screen_stack) == 1)
+        assert chat.screen.session.intake.medicines == ("甲", "乙")
 
 
 def test_ask_says_its_remarks_in_the_chosen_language(smollm2_gguf: Path) -> None:

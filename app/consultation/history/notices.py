@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sparsedoctor.app.consultation.language import Language
+from sparsedoctor.app.messages import in_language
+
 
 class Trouble(StrEnum):
     """Why something went another way than usual."""
@@ -77,7 +80,8 @@ class HistoryNotice:
 
     def text(self, language: str = "en") -> str:
         template = (_CHINESE if language == "zh" else _ENGLISH)[self.trouble]
-        return template.format(**self.values)
+        spoken: Language = "zh" if language == "zh" else "en"
+        return template.format_map({n: in_language(v, spoken) for n, v in self.values.items()})
 
     def __str__(self) -> str:
         return self.text()
