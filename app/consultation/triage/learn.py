@@ -35,7 +35,7 @@ from sparsedoctor.app.consultation.triage.likeness import (
 from sparsedoctor.core.errors import SparseDoctorError, run_command
 
 ALARMING = ("emergency", "crisis")
-HARMLESS = ("days", "selfcare", "info", "past", "chat")
+HARMLESS = ("days", "selfcare", "info", "past")
 FALSE_ALARM = {"emergency": 0.03, "today": 0.10, "crisis": 0.015}  # share of harmless texts
 _EXAMPLES = "rules"  # the set of the rules' own examples, always learned from
 _EVERYDAY = "everyday"  # ends the names of sets of plain small complaints: not for thresholds
@@ -49,7 +49,7 @@ _HERE = Path(__file__).parent
 @dataclass(frozen=True, slots=True)
 class Description:
     """One situation in somebody's words. `label`: emergency, crisis, today, days, selfcare, info
-    (asked in general), past (over, or denied) or chat (about something else)."""
+    (asked in general) or past (over, or denied)."""
 
     set: str
     label: str
