@@ -7,7 +7,9 @@ unit: °C, %, mmHg, beats or breaths a minute, mmol/l, years, days, weeks, piece
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 Value = tuple[float, int, int]  # value, first character, character after the last
 
@@ -16,26 +18,12 @@ _N = r"(\d{1,4}(?:\.\d{1,2})?|[一二两三四五六七八九十百半零几]{1,
 _WORDS = {
     word: number
     for number, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-        ]
+        "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
     )
 } | {"a": 1, "an": 1, "couple": 2, "few": 3, "several": 4, "thirty": 30, "forty": 40, "twenty": 20}
 _EN = r"(\d{1,4}(?:\.\d{1,2})?|(?:a couple|a few|" + "|".join(_WORDS) + r")\b)"
 
-_DECIMAL_COMMA = re.compile(r"(?<=\b3\d),(?=\d\b)|(?<=\b4[0-2]),(?=\d\b)")
+_DECIMAL_COMMA = re.compile(r",(?:(?<=\b3\d,)|(?<=\b4[0-2],))(?=\d\b)")
 _TEMPERATURE = re.compile(
     r"(?:(?<![\d.,/:$£€])((?:3[5-9]|4[0-2])\.\d)(?![\d%/]|\s{0,2}(?:kg|cm|mmol|mg|w(?:ee)?ks?|years?|lbs?"
     r"|ml|l\b|k\b|m\b|元|块|公斤|斤|千克|厘米|万|岁|周)))"
@@ -137,6 +125,35 @@ _AMOUNT = re.compile(
     rf"|advils?|aspirins?|sleeping)"
     rf"|{_N}\s?多?(?:片|粒|颗|枚)"
 )
+
+
+class _Place(NamedTuple):
+    """Where a pattern can match: so many characters around a number, with one of these letters."""
+
+    before: int
+    after: int
+    letters: re.Pattern[str]
+
+
+_PLACES = {
+    _TEMPERATURE: _Place(36, 32, re.compile("[.°度摄华cdft温烧热烫量]")),
+    _OXYGEN: _Place(44, 32, re.compile("[os氧]")),
+    _PRESSURE: _Place(4, 20, re.compile("[/o比]")),
+    _PRESSURE_ZH: _Place(12, 12, re.compile("压")),
+    _SYSTOLIC: _Place(32, 16, re.compile("[sbt压]")),
+    _DIASTOLIC: _Place(24, 8, re.compile("[db压]")),
+    _PULSE: _Place(40, 16, re.compile("[hpb心脉]")),
+    _BREATHS: _Place(36, 24, re.compile("[rb呼]")),
+    _SUGAR: _Place(44, 16, re.compile("[gsbdfm糖餐空]")),
+    _WEEKS: _Place(28, 32, re.compile("[w周]")),
+    _POINTS: _Place(8, 20, re.compile("[/o分]")),
+    _AGE: _Place(36, 36, re.compile("[a-z]")),
+    _AGE_ZH: _Place(12, 16, re.compile("[岁月天周]")),
+    _DURATION: _Place(12, 24, re.compile("[a-z]")),
+    _DURATION_ZH: _Place(2, 16, re.compile("[分时头天日期拜周月年]")),
+    _DAY_NUMBER: _Place(4, 4, re.compile("第")),
+    _AMOUNT: _Place(4, 8, re.compile("[片粒颗枚]")),
+}
 _DAYS = {
     "hour": 1 / 24, "hr": 1 / 24, "小时": 1 / 24, "钟头": 1 / 24, "minute": 1 / 1440,
     "min": 1 / 1440, "分钟": 1 / 1440, "day": 1, "天": 1, "日": 1, "week": 7, "wk": 7, "周": 7,
@@ -145,9 +162,12 @@ _DAYS = {
 }  # fmt: skip
 
 
-_DIGITS = re.compile(r"[\d十百]+")
-_BEFORE, _AFTER = 64, 48  # characters around a number that belong to its measure
 _LATIN = re.compile("[a-z]{2}")
+_DIGITS = re.compile(r"[\d十百]+")
+_NUMERALS = re.compile(r"[\d一二两三四五六七八九十百半零几]+")
+# English numbers are too common (a, one) to look around each: only those before a unit of time.
+_TIMES_EN = ("year", "yr", "month", "mth", "mo", "week", "wk", "day", "hour", "hr", "min")
+_COUNTED = re.compile(rf"(?<![a-z\d])(?:{'|'.join(_WORDS)})\s{{0,2}}[- ]?(?={'|'.join(_TIMES_EN)})")
 _UNITS = {
     "sys": (_SYSTOLIC, 40, 300, re.compile("pressure|systolic|sbp|top number|压")),
     "dia": (_DIASTOLIC, 20, 200, re.compile("diastolic|dbp|bottom|低压|舒张")),
@@ -156,10 +176,10 @@ _UNITS = {
     "weeks": (_WEEKS, 1, 45, re.compile("week|wk|孕|周")),
     "points": (_POINTS, 0, 10, re.compile("10|分")),
 }  # measure: pattern, least, most, one of these words must be there
-_AMOUNT_WORDS = re.compile(
+_PILLS = re.compile(
     "of the|tab|pill|caps|capl|tylenol|paracetamol|panadol|profen|advil|aspirin|sleeping"
-    "|片|粒|颗|枚"
 )
+_PIECES_ZH = re.compile("[片粒颗枚]")
 _AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周")
 _SUGAR_WORDS = re.compile("mg/|mg /|glucose|sugar|bg|bm|dexi|finger|mmol|血糖|餐后|空腹")
 _OXYGEN_WORDS = re.compile("o2|oxygen|oxi|sat|spo|氧")
@@ -176,13 +196,12 @@ def measures(plain: str) -> dict[str, list[Value]]:
     def speaks_of(words: re.Pattern[str]) -> bool:
         return words.search(plain) is not None
 
-    windows = list(_windows(plain))
+    digits = [match.span() for match in _DIGITS.finditer(plain)]
 
     def near_digits(pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-        for first, last in windows:
-            yield from pattern.finditer(plain, first, last)
+        return _near(pattern, plain, digits)
 
-    if windows:
+    if digits:
         for value, match in _temperatures(near_digits(_TEMPERATURE)):
             put("temp", value, match)
         for match in near_digits(_OXYGEN) if speaks_of(_OXYGEN_WORDS) else ():
@@ -203,42 +222,47 @@ def measures(plain: str) -> dict[str, list[Value]]:
         if speaks_of(_SUGAR_WORDS):
             for value, match in _sugars(near_digits(_SUGAR)):
                 put("sugar", value, match)
-    if speaks_of(_AGE_WORDS):
-        for value, match in _ages(plain):
+    numerals = [match.span() for match in _NUMERALS.finditer(plain)]
+    if any(unit in plain for unit in _TIMES_EN):
+        numerals = sorted([*numerals, *(match.span() for match in _COUNTED.finditer(plain))])
+    if numerals and speaks_of(_AGE_WORDS):
+        for value, match in _ages(plain, numerals):
             put("age", value, match)
-    for pattern in _in_script(plain, _DURATION, _DURATION_ZH):
-        for match in pattern.finditer(plain):
+    for pattern in (_DURATION, _DURATION_ZH):
+        for match in _near(pattern, plain, numerals):
             put("days", number(match[1]) * _DAYS[match[2]], match)
-    for match in _DAY_NUMBER.finditer(plain):
+    worded = "day" in plain or "night" in plain  # the third day
+    for match in _DAY_NUMBER.finditer(plain) if worded else _near(_DAY_NUMBER, plain, numerals):
         days = _ORDINALS.index(match[1]) + 2.0 if match[1] else number(match[2] or match[3])
         put("days", days, match)
-    if speaks_of(_AMOUNT_WORDS):
-        for match in _AMOUNT.finditer(plain):
-            put("pieces", number(match[1] or match[2]), match)
+    for match in _amounts(plain, numerals):
+        put("pieces", number(match[1] or match[2]), match)
     return found
 
 
-def _windows(plain: str) -> Iterator[tuple[int, int]]:
-    """The parts of `plain` around digits, where most measures can only stand."""
-    first = last = -1
-    for match in _DIGITS.finditer(plain):
-        if match.start() - _BEFORE > last:
-            if last > 0:
-                yield first, last
-            first = max(0, match.start() - _BEFORE)
-        last = min(len(plain), match.end() + _AFTER)
-    if last > 0:
-        yield first, last
+_NO_NUMBER = (sys.maxsize, 0)  # after the last
 
 
-def _in_script(
-    plain: str, latin: re.Pattern[str], chinese: re.Pattern[str]
-) -> Iterator[re.Pattern[str]]:
-    """Those of the two patterns whose script `plain` contains."""
-    if _LATIN.search(plain):
-        yield latin
-    if not plain.isascii():
-        yield chinese
+def _near(
+    pattern: re.Pattern[str], plain: str, numbers: Sequence[tuple[int, int]]
+) -> Iterator[re.Match[str]]:
+    """The matches around `numbers` (first character, character after the last; in order)."""
+    before, after, letters = _PLACES[pattern]
+    first, last = 0, -1
+    for start, end in (*numbers, _NO_NUMBER):
+        if start - before > last:
+            if last > 0 and letters.search(plain, first, last):
+                yield from pattern.finditer(plain, first, last)
+            first = max(0, start - before)
+        last = max(last, end + after)
+
+
+def _amounts(plain: str, numerals: Sequence[tuple[int, int]]) -> Iterator[re.Match[str]]:
+    pieces = _PIECES_ZH.search(plain)
+    if _PILLS.search(plain) or (pieces and "of those" in plain):
+        yield from _AMOUNT.finditer(plain)  # numbers may be English words
+    elif pieces:
+        yield from _near(_AMOUNT, plain, numerals)
 
 
 def _sugars(matches: Iterable[re.Match[str]]) -> Iterator[tuple[float, re.Match[str]]]:
@@ -292,15 +316,14 @@ def _temperatures(matches: Iterable[re.Match[str]]) -> Iterator[tuple[float, re.
             yield value, match
 
 
-def _ages(plain: str) -> Iterator[tuple[float, re.Match[str]]]:
-    latin, chinese = _LATIN.search(plain), not plain.isascii()
-    for match in _AGE.finditer(plain) if latin else ():
+def _ages(plain: str, numerals: Sequence[tuple[int, int]]) -> Iterator[tuple[float, re.Match[str]]]:
+    for match in _near(_AGE, plain, numerals) if _LATIN.search(plain) else ():
         count, unit = match[1] or match[3], match[2] or match[4]
         if count:
             yield number(count) * _DAYS[unit] / 365, match
         else:
             yield float(next(group for group in match.groups()[4:] if group)), match
-    for match in _AGE_ZH.finditer(plain) if chinese else ():
+    for match in _near(_AGE_ZH, plain, numerals):
         years, months, born, born_unit, small, small_unit, child, child_unit = match.groups()
         if years:
             yield number(years), match
