@@ -14,6 +14,7 @@ from sparsedoctor.app.consultation.consultation import (
     FollowUp,
     Reviewed,
 )
+from sparsedoctor.app.consultation.safety_net import SafetyNet
 from sparsedoctor.core.engine.protocol import (
     Finished,
     Notice,
@@ -31,6 +32,7 @@ class TurnView:
     questions: tuple[str, ...] = ()
     text: str = ""
     notices: tuple[str, ...] = ()
+    earlier: str = ""  # when to get help earlier
     remarks: tuple[str, ...] = ()
     started: Started | None = None
     reading: RoutingUpdate | None = None  # routing of the question
@@ -47,6 +49,8 @@ class TurnView:
                 return replace(self, questions=questions)
             case Started():
                 return replace(self, started=event)
+            case SafetyNet(text):
+                return replace(self, earlier=text)
             case TextDelta(text):
                 return replace(self, text=self.text + text)
             case RoutingUpdate(phase="prompt"):

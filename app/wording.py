@@ -46,6 +46,7 @@ class Wording:
     tokens: str
     speed: str
     seed: str
+    comma: str
 
 
 _EN = Wording(
@@ -81,6 +82,7 @@ _EN = Wording(
     tokens="{} tokens",
     speed="{:.0f} tokens/s",
     seed="seed {}",
+    comma=", ",
 )
 
 _ZH = Wording(
@@ -116,6 +118,7 @@ _ZH = Wording(
     tokens="{} 词元",
     speed="{:.0f} 词元/秒",
     seed="种子 {}",
+    comma="，",
 )
 
 
@@ -154,9 +157,11 @@ def model_label(model: Model, language: Language, info: ModelInfo | None = None)
 
 
 def remarks_of(view: TurnView, language: Language) -> list[str]:
-    """What is said below an answer: notices, what was changed in it, why it ended."""
+    """What is said below an answer: when to get help earlier, notices, what was changed in it,
+    why it ended."""
     words = wording(language)
-    lines = [in_language(notice, language) for notice in view.notices]
+    lines = [view.earlier] if view.earlier else []
+    lines += [in_language(notice, language) for notice in view.notices]
     lines += [words.changed.format(remark) for remark in view.remarks]
     if view.cancelled:
         lines.append(words.cancelled)

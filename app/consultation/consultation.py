@@ -22,6 +22,7 @@ from sparsedoctor.app.consultation.language import Language, language_of
 from sparsedoctor.app.consultation.numbers import numbers_for
 from sparsedoctor.app.consultation.prompts import instructions
 from sparsedoctor.app.consultation.review import review
+from sparsedoctor.app.consultation.safety_net import SafetyNet, safety_net
 from sparsedoctor.app.consultation.summary.wording import DISCLAIMER
 from sparsedoctor.app.consultation.triage import assess
 from sparsedoctor.core.engine.protocol import (
@@ -65,7 +66,7 @@ class Reviewed:
     assessment: Assessment  # of the answer
 
 
-ConsultationEvent = Assessed | FollowUp | Event | Reviewed
+ConsultationEvent = Assessed | FollowUp | SafetyNet | Event | Reviewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,8 @@ class Consultation:
         text = "\n".join(f"{number}. {one}" for number, one in enumerate(asked, 1))
         self._turns[-1] = replace(self._turns[-1], answer=text, questions=asked)
         nothing = self._assess("", language)
+        # What is asked about may be taken before anything is answered.
+        yield from self._cautions(language)
         yield FollowUp(asked)
         yield Reviewed(text, (), nothing)
 
@@ -171,12 +174,18 @@ class Consultation:
         if replaces_model(turn.assessment):
             yield from self._fixed_answer(turn.assessment, sampling)
             return
-        first = not any(earlier.finished for earlier in self._turns[:-1])
-        for caution in cautions(self.intake, turn.words, language):
-            yield Notice(caution.text)
+        first = not any(_of_model(earlier) for earlier in self._turns[:-1])
+        yield from self._cautions(language)
         if first:
             yield Notice(DISCLAIMER[language])
+        said = self._asked_about()
+        if net := safety_net(said, turn.assessment, self.intake, language):
+            yield net
         yield from self._model_answer(language, sampling)
+
+    def _cautions(self, language: Language) -> Iterator[Notice]:
+        for caution in cautions(self.intake, self._turns[-1].words, language):
+            yield Notice(caution.text)
 
     def _fixed_answer(
         self, assessment: Assessment, sampling: Sampling
@@ -228,6 +237,11 @@ class Consultation:
             return f"{self._turns[-1].words}\n\n{words}"
         return words
 
+    def _asked_about(self) -> str:
+        """The last words, with those that they answer."""
+        asked_back = len(self._turns) > 1 and self._turns[-2].questions
+        return "\n\n".join(turn.words for turn in self._turns[-2 if asked_back else -1 :])
+
     def _messages(self, language: Language) -> list[Message]:
         messages = [Message("system", instructions(language, self.intake))]
         for turn in self._turns[:-1]:
@@ -254,3 +268,8 @@ class Consultation:
             region=self.region,
             language=language,
         )
+
+
+def _of_model(turn: Turn) -> bool:
+    """Whether the model has answered: an emergency is answered without it."""
+    return turn.finished is not None and not replaces_model(turn.assessment)

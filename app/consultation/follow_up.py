@@ -55,6 +55,12 @@ def questions(
     return ()
 
 
+def names_complaint(words: str, intake: Intake) -> bool:
+    """Whether `words` hold a complaint that the policy knows."""
+    reading = Reading(rule_book(), words, intake.age, intake.sex, intake.pregnant, ())
+    return any(complaint.somewhere(reading) for complaint, _ in _policy().complaints)
+
+
 def _known(question: _Question, reading: Reading, said: frozenset[str]) -> bool:
     return any(
         (bool(reading.measured(name[:-1])) if name.endswith("=") else False)

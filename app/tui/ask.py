@@ -123,7 +123,8 @@ def _print_remarks(
     view: TurnView, model: Model, info: ModelInfo, region: str, language: Language
 ) -> None:
     words = wording(language)
-    lines = [words.changed.format(remark) for remark in view.remarks]
+    lines = [view.earlier]
+    lines += [words.changed.format(remark) for remark in view.remarks]
     if view.finished and view.finished.reason == "length":
         lines.append(words.too_long)
     lines.append(model_label(model, language, info))
@@ -134,5 +135,5 @@ def _print_remarks(
         shares = expert_shares(view.routing, expert_names(model.bundle, model.experts, language))
         reached = ", ".join(f"{one.name} {one.share:.0%}" for one in shares)
         lines.append(f"{labels(language).experts}: {reached}")
-    lines.append(", ".join(facts_of(view, language)))
+    lines.append(words.comma.join(facts_of(view, language)))
     print("".join(f"[{line}]\n" for line in lines if line), end="", file=sys.stderr, flush=True)

@@ -13,6 +13,8 @@ from sparsedoctor.app.consultation.consultation import (
     Turn,
 )
 from sparsedoctor.app.consultation.intake import Intake
+from sparsedoctor.app.consultation.safety_net import SafetyNet
+from sparsedoctor.app.consultation.summary import DISCLAIMER
 from sparsedoctor.app.consultation.triage import assess
 from sparsedoctor.core.engine.protocol import EngineDied, Finished, Notice, TextDelta
 from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
@@ -195,3 +197,50 @@ def test_a_crisis_stays_in_the_banner_beside_a_more_urgent_finding() -> None:
     shown = assess("crushing chest pain, and I hate my life, I feel hopeless").most_urgent()
     assert any(finding.crisis for finding in shown.findings)
     assert any(not finding.crisis for finding in shown.findings)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_caution_is_said_even_when_questions_are_asked_back_first(language: str) -> None:
+    intake = Intake(medicines=("warfarin",), language="zh" if language == "zh" else "en")
+    consultation = Consultation(ScriptedEngine(), intake=intake, follow_up=True)
+    words = {"en": "I have a headache, can I take ibuprofen?", "zh": "我头痛，可以吃布洛芬吗？"}
+    events = list(consultation.ask(words[language]))
+    asked_back = next(i for i, e in enumerate(events) if isinstance(e, FollowUp))
+    said = [e.message for e in events[:asked_back] if isinstance(e, Notice)]
+    assert any("warfarin" in text or "华法林" in text for text in said), said
+    assert any({"en": "pharmacist", "zh": "药师"}[language] in text for text in said), said
+
+
+def test_the_first_answer_of_the_model_carries_the_disclaimer_also_after_an_emergency() -> None:
+    consultation = Consultation(ScriptedEngine())
+    list(consultation.ask("My chest feels crushed and I am sweating"))
+    said = [e.message for e in consultation.ask(CALM) if isinstance(e, Notice)]
+    assert DISCLAIMER["en"] in said
+
+
+@pytest.mark.parametrize(
+    ("intake", "sign"),
+    [
+        (Intake(), "breathing becomes hard"),
+        (Intake(age=2.0), "wet nappy"),
+        (Intake(pregnant=True), "the baby moves less"),
+    ],
+)
+def test_an_answer_to_a_complaint_says_when_to_get_help_earlier(intake: Intake, sign: str) -> None:
+    consultation = Consultation(ScriptedEngine(), intake=intake)
+    said = [e.text for e in consultation.ask("I have had a cough") if isinstance(e, SafetyNet)]
+    assert len(said) == 1
+    assert sign in said[0]
+
+
+def test_a_general_question_gets_no_signs_to_watch_for() -> None:
+    consultation = Consultation(ScriptedEngine())
+    for words in ("How is asthma treated?", CALM):
+        assert not [e for e in consultation.ask(words) if isinstance(e, SafetyNet)]
+
+
+def test_the_signs_follow_the_complaint_through_a_question_asked_back() -> None:
+    consultation = Consultation(ScriptedEngine(), follow_up=True)
+    assert any(isinstance(e, FollowUp) for e in consultation.ask("I have had a cough"))
+    events = list(consultation.ask("Since Monday, no"))
+    assert any(isinstance(e, SafetyNet) for e in events)

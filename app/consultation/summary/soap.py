@@ -62,7 +62,12 @@ def summarise(fields: SummaryFields) -> Summary:
         suggestion=answers[-1] if answers else "",
         remarks=fields.remarks,
         advice=tuple(dict.fromkeys(rule.advice for rule in rules if rule.advice)),
-        earlier_if=tuple(_earlier_if(fields, words)),
+        earlier_if=earlier_if(
+            fields.language,
+            age=fields.intake.get("age"),
+            pregnant=bool(fields.intake.get("pregnant")),
+            crisis=any(turn.crisis for turn in fields.turns),
+        ),
         rules=rules,
         questions=tuple(dict.fromkeys(_questions(fields, words))),
         fields=fields,
@@ -162,16 +167,19 @@ def _about(intake: Mapping[str, Any], words: SummaryWording) -> Iterable[tuple[s
             yield label, text
 
 
-def _earlier_if(fields: SummaryFields, words: SummaryWording) -> Iterable[str]:
-    yield words.earlier_if["any"]
-    yield words.earlier_if["worse"]
-    age = fields.intake.get("age")
+def earlier_if(
+    language: SummaryLanguage, *, age: object, pregnant: bool, crisis: bool
+) -> tuple[str, ...]:
+    """The signs that should bring a person to help earlier than advised. `age` in years."""
+    words = wording(language).earlier_if
+    signs = [words["any"], words["worse"]]
     if isinstance(age, (int, float)) and age < _CHILD:
-        yield words.earlier_if["child"]
-    if fields.intake.get("pregnant"):
-        yield words.earlier_if["pregnant"]
-    if any(turn.crisis for turn in fields.turns):
-        yield words.earlier_if["crisis"]
+        signs.append(words["child"])
+    if pregnant:
+        signs.append(words["pregnant"])
+    if crisis:
+        signs.append(words["crisis"])
+    return tuple(signs)
 
 
 def _questions(fields: SummaryFields, words: SummaryWording) -> Iterable[str]:
