@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.widgets import Static
 
 from sparsedoctor.app.consultation.assessment import Assessment, Urgency
+from sparsedoctor.app.tui.flowing import flowing
 from sparsedoctor.app.wording import (
     is_alarm,
     is_silent,
@@ -55,7 +56,7 @@ class AssessmentCard(Static):
     def show(self, assessment: Assessment) -> None:
         if is_silent(assessment):
             return
-        self.update(assessment_text(assessment))
+        self.update(flowing(assessment_text(assessment)))
         self.set_classes(f"card {_CLASS[assessment.urgency]}{' -crisis' * assessment.crisis}")
         self.display = True
 

@@ -369,8 +369,9 @@ class ChatScreen(Screen[None]):
             self.query_one("#routing-strip", Static).update(line)
 
     def _show_speed(self, view: TurnView) -> None:
-        facts = facts_of(view, self._language)
-        self.query_one("#speed", Static).update(", ".join(facts[-2:]))  # the card says all
+        comma = wording(self._language).comma
+        facts = facts_of(view, self._language)[-2:]  # the card says all
+        self.query_one("#speed", Static).update(comma.join(facts))
 
     def _calm(self) -> str:
         """The state while nothing is written; an emergency is answered without the model."""

@@ -8,6 +8,7 @@ from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
 from sparsedoctor.app.tui.alarm import AssessmentCard
+from sparsedoctor.app.tui.flowing import flowing
 from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.wording import facts_of, language_of_interface, remarks_of, wording
 
@@ -46,10 +47,10 @@ class TurnCard(Vertical):
             self._say(".questions", "\n".join(lines))
         if view.reviewed is None:
             await self._grow(view.text[len(before.text) :])
-        if view.finished is not None or view.remarks or view.notices:
+        if view.finished is not None or view.remarks or view.notices or view.earlier:
             self._say(".remarks", "\n".join(remarks_of(view, language)))
         if view.started is not None:
-            self._say(".meta", ", ".join(facts_of(view, language)))
+            self._say(".meta", words.comma.join(facts_of(view, language)))
 
     async def settle(self) -> None:
         """The turn is over: draw the whole answer once more, as it may be shown."""
@@ -74,5 +75,5 @@ class TurnCard(Vertical):
 
     def _say(self, name: str, text: str) -> None:
         widget = self.query_one(name, Static)
-        widget.update(text)
+        widget.update(flowing(text))
         widget.display = bool(text)
