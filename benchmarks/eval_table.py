@@ -14,9 +14,10 @@
 
 Training rows that hold a test question are left out first. With several --rates every row is
 tuned alike: a quarter of the steps at each rate with the first seed, the rate with the lowest
-held-out loss for all seeds. With --jobs 2 two trainings or scorings run beside each other, in
-processes of --threads threads. Every step is skipped where its result is there already, so the
-same call goes on after an interruption. TABLE.md is written again after every row.
+held-out loss for all seeds. With --jobs 2 two rows are trained and scored beside each other, in
+processes of --threads threads; what the others are tested against comes first. Every step is
+skipped where its result is there already, so the same call goes on after an interruption.
+TABLE.md is written again after every row.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 
-from eval_table_report import write_table
+from eval_table_base import as_folder
+from eval_table_report import REFERENCE, write_table
 from eval_table_rows import ROWS, TRACKS, Row, Track
-from eval_table_training import train, try_rate, tuned_rate
+from eval_table_training import train, tuned_rate
 
 from sparsedoctor.core.errors import SparseDoctorError, run_command
 from sparsedoctor.train.data.formats import read_examples
@@ -50,15 +51,6 @@ SETTINGS = "settings.json"  # with what the table was begun
 _FREE = {"rows", "seeds", "jobs", "threads", "output", "data"}  # may differ when it goes on
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What one process does: try a rate, or train and score a row with a seed."""
-
-    row: Row
-    rate: float | None = None
-    seed: int = 0
-
-
 def main() -> int:
     options = arguments()
     track = TRACKS[options.track]
@@ -66,15 +58,17 @@ def main() -> int:
     same_table(options)
     files = clean_training(track, options.data, output / "data")
     rows = [row for row in ROWS if not options.rows or row.name in options.rows]
-    tuning, scoring = tasks(rows, options)
+    options.base = as_folder(options.base, output / "weights")
 
     def tabled() -> None:
         # Rows of an earlier call with other --rows stand in the table too.
         titles = [(row.name, row.title) for row in ROWS]
         write_table(output, titles, [name for name, _ in track.benchmarks])
 
-    carry_out(tuning, files, options)
-    carry_out(scoring, files, options, tabled)
+    for seed in options.seeds:  # the first one finds the rate of every row
+        first = seed == options.seeds[0]
+        todo = [row for row in urgent(rows) if first or row.name != "base"]
+        carry_out([(row, seed) for row in todo], files, options, tabled)
     tabled()
     print((output / "TABLE.md").read_text(encoding="utf-8"))
     return 0
@@ -124,37 +118,27 @@ def same_table(options: argparse.Namespace) -> None:
         )
 
 
-def tasks(rows: Sequence[Row], options: argparse.Namespace) -> tuple[list[Task], list[Task]]:
-    """Every rate to be tried, and every row and seed: all rows with a seed before the next."""
-    learned = [row for row in rows if row.name != "base"]
-    rates = options.rates if len(options.rates) > 1 else []
-    tuning = [Task(row, rate=rate) for row in learned for rate in rates]
-    first = options.seeds[0]
-    scoring = [
-        Task(row, seed=seed)
-        for seed in options.seeds
-        for row in rows
-        if row.name != "base" or seed == first
-    ]
-    return tuning, scoring
+def urgent(rows: Sequence[Row]) -> list[Row]:
+    """The base and the reference first: a table that is stopped early can test what it has."""
+    return sorted(rows, key=lambda row: row.name not in ("base", REFERENCE))
 
 
 def carry_out(
-    todo: Sequence[Task],
+    todo: Sequence[tuple[Row, int]],
     files: Sequence[Path],
     options: argparse.Namespace,
-    after: Callable[[], None] = lambda: None,
+    after: Callable[[], None],
 ) -> None:
-    """Do every task, --jobs at a time, and call `after` when one is done."""
+    """Train and score each row with its seed, --jobs at a time; `after` is called after each."""
     if options.jobs == 1:
-        for task in todo:
-            perform(task, files, options)
+        for row, seed in todo:
+            train_and_score(row, seed, files, options)
             after()
         return
     # The parent's threads are no child's, and each child starts with free memory.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, context, max_tasks_per_child=1) as pool:
-        running = [pool.submit(perform, task, files, options) for task in todo]
+        running = [pool.submit(train_and_score, *one, files, options) for one in todo]
         try:
             for future in as_completed(running):
                 future.result()
@@ -164,24 +148,17 @@ def carry_out(
             raise
 
 
-def perform(task: Task, files: Sequence[Path], options: argparse.Namespace) -> None:
-    """One task, in whatever process; nothing is done twice."""
+def train_and_score(
+    row: Row, seed: int, files: Sequence[Path], options: argparse.Namespace
+) -> None:
+    """One row and seed, in whatever process; nothing is done twice."""
     began = time.monotonic()
-    row = task.row
-    if task.rate is not None:
-        try_rate(row, task.rate, files, options)
-        print(f"{row.name} at {task.rate:g}: {_minutes(began)}", flush=True)
-        return
-    folder = options.output / row.name / f"seed-{task.seed}"
+    folder = options.output / row.name / f"seed-{seed}"
     if row.name != "base":
         rate = tuned_rate(row, files, options)
-        train(row, files, folder, options, seed=task.seed, rate=rate, steps=options.steps)
+        train(row, files, folder, options, seed=seed, rate=rate, steps=options.steps)
     score(row, folder, TRACKS[options.track], options)
-    print(f"{row.name}, seed {task.seed}: {_minutes(began)}", flush=True)
-
-
-def _minutes(began: float) -> str:
-    return f"{(time.monotonic() - began) / 60:.1f} minutes"
+    print(f"{row.name}, seed {seed}: {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
 
 
 def clean_training(track: Track, data: Path, folder: Path) -> list[Path]:
