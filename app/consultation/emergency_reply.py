@@ -43,13 +43,13 @@ def emergency_reply(assessment: Assessment) -> str:
     texts = _TEXTS["zh" if assessment.language == "zh" else "en"]
     urgent = [f for f in assessment.findings if f.crisis or f.urgency is Urgency.EMERGENCY]
     advice = list(dict.fromkeys(finding.advice for finding in urgent))
-    lines = [texts["now"], *(f"- {one}" for one in advice), ""]
+    parts = ["\n".join([texts["now"], *(f"- {one}" for one in advice)])]
     if assessment.crisis:
         call = " / ".join(assessment.numbers.emergency)
-        lines.append(texts["crisis"].replace("{call}", call))
+        parts.append(texts["crisis"].replace("{call}", call))
         if assessment.numbers.crisis:
-            lines.append(texts["talk"].replace("{lines}", " / ".join(assessment.numbers.crisis)))
+            parts.append(texts["talk"].replace("{lines}", " / ".join(assessment.numbers.crisis)))
     if any(not finding.crisis for finding in urgent):
-        lines += [texts["tell"], texts["wait"]]
-    lines.append(texts["more"])
-    return "\n".join(lines)
+        parts += [texts["tell"], texts["wait"]]
+    parts.append(texts["more"])
+    return "\n\n".join(parts)  # paragraphs: the text is shown as Markdown

@@ -117,11 +117,14 @@ class ChatScreen(Screen[None]):
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
         """The keys, called what they are called in the language that holds now."""
-        keys = self.texts.keys
+        keys, narrow = self.texts.keys, self.size.width < _NARROW
         named = {}
         for key, found in super().active_bindings.items():
             said = keys.get(found.binding.action.rpartition(".")[2], found.binding.description)
-            named[key] = found._replace(binding=replace(found.binding, description=said))
+            # On a narrow screen there are no experts to show; so the way out fits into the line.
+            shown = found.binding.show and not (narrow and "routing" in found.binding.action)
+            binding = replace(found.binding, description=said, show=shown)
+            named[key] = found._replace(binding=binding)
         return named
 
     @property
@@ -325,6 +328,8 @@ class ChatScreen(Screen[None]):
 
     def on_resize(self) -> None:
         self._show_where()
+        self.query_one(Footer).compact = self.size.width < _NARROW
+        self.refresh_bindings()
 
     def _show_where(self) -> None:
         """With a server it stays on the screen where the words go."""

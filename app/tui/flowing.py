@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-_WIDE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef“”"
+_WIDE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef"
 _BULLET = re.compile(rf"^(\s*)• (?=[^\n]*[{_WIDE}])", re.MULTILINE)
 _BESIDE = re.compile(rf"(?<=[{_WIDE}]) (?=\S)|(?<=\S) (?=[{_WIDE}])")
 

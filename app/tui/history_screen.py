@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Grid, Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
@@ -51,11 +51,12 @@ class HistoryScreen(ModalScreen[str | None]):
             yield Input(placeholder=words.search_hint, id="search", compact=True)
             yield OptionList(id="conversations")
             yield Static("", id="history-note", classes="muted", markup=False)
-            with Grid(id="history-buttons", classes="row"):
+            with Horizontal(classes="row"):
                 yield Button(words.open, variant="primary", id="open", compact=True)
                 yield Button(f"{words.rename} ^r", id="rename", compact=True)
                 yield Button(f"{words.pin} ^t", id="pin", compact=True)
                 yield Button(f"{words.branch} ^b", id="branch", compact=True)
+            with Horizontal(classes="row -more"):
                 yield Button(f"{words.export} ^e", id="export", compact=True)
                 yield Button(f"{words.delete} ^d", id="delete", compact=True)
                 yield Button(words.delete_all, id="delete-all", compact=True)

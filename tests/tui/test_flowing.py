@@ -19,6 +19,7 @@ from sparsedoctor.app.tui.flowing import flowing
             "・请拨打120。\n  原因：胸痛。(你写道：“痛”)",
         ),
         ("SparseDoctor 是语言模型", "SparseDoctor是语言模型"),
+        ("  Why: a clot. (you wrote: “chest pain”)", "  Why: a clot. (you wrote: “chest pain”)"),
         ("• Is there any of this: fever?", "• Is there any of this: fever?"),
         ("120 词元，3 词元/秒", "120词元，3词元/秒"),
     ],
