@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from functools import cached_property
+from itertools import chain
 from operator import or_
 from typing import Literal
 
@@ -21,6 +22,7 @@ from sparsedoctor.app.consultation.triage.text import Text
 
 LONGEST = 20_000  # characters that are read; enough for the longest letter
 _ORDER = list(Urgency)
+_MOST_QUOTED = 3  # pieces
 
 
 def assess(
@@ -103,14 +105,16 @@ def _alike(
 
 
 def _quote(text: Text, spans: list[Span]) -> str:
-    """The person's own words that made a rule fire, at most three pieces."""
+    """The person's own words that made a rule fire, in a few pieces."""
     pieces: list[str] = []
     for start, end in spans:
         if start >= 0:
             piece = text.words(start, end).strip()
             if piece not in pieces:
                 pieces.append(piece)
-    return " … ".join(pieces[:3])
+                if len(pieces) == _MOST_QUOTED:
+                    break
+    return " … ".join(pieces)
 
 
 class Reading:
@@ -139,8 +143,8 @@ class Reading:
         self.text = book.lexicon.read(text)
         count = len(self.text)
         found = _unmasked(book.lexicon.find(self.text), count)
-        self.found = _without_false_starts(found, count)
-        self.scopes = scopes(self.text, self.found)
+        self.found, phrases = _without_false_starts(found, count)
+        self.scopes = scopes(self.text, self.found, phrases)
         self._stated = _stated(self.text)
 
     @cached_property
@@ -267,39 +271,57 @@ def _unmasked(found: dict[str, list[Span]], count: int) -> dict[str, list[Span]]
     inside = bytearray(count)
     for start, end in spans:
         inside[start:end] = b"\x01" * (end - start)
-    result = {}
-    for name, named in found.items():
-        kept = [s for s in named if not inside[s[0]] or not (s in whole or masks.contains(s))]
-        if kept:
-            result[name] = kept
-    return result
+    near = {span for span in chain.from_iterable(found.values()) if inside[span[0]]}
+    hidden = {span for span in near if span in whole or masks.contains(span)}
+    return _without(found, hidden) if hidden else found
 
 
-def _without_false_starts(found: dict[str, list[Span]], count: int) -> dict[str, list[Span]]:
+def _without_false_starts(
+    found: dict[str, list[Span]], count: int
+) -> tuple[dict[str, list[Span]], Cover]:
     """Without phrases that begin with a negation which belongs to a longer word after it.
 
-    "没有呼吸困难" (no shortness of breath) is not "没有呼吸" (no breathing).
+    "没有呼吸困难" (no shortness of breath) is not "没有呼吸" (no breathing). Also gives the
+    cover that `scopes` needs of the phrases that are left.
     """
     negations: dict[int, int] = {}  # first token -> token after the negation
     for kind in ("no", "not", "not_next", "deny"):
         for start, end in found.get(CUES + kind, ()):
             negations[start] = max(end, negations.get(start, 0))
-    if not negations:
-        return found
-    meanings = [spans for name, spans in found.items() if not name.startswith(CUES)]
-    reach = Cover((span for spans in meanings for span in spans), count).reach
-    fake = f"{CUES}fake"
-    false = {
-        (start, end)
-        for spans in (*meanings, found.get(fake, ()))
-        for start, end in spans
-        if start in negations and any(reach[token] > end for token in range(negations[start], end))
-    }
-    if not false:
-        return found
-    return {
-        name: spans
-        if name.startswith(CUES) and name != fake
-        else [s for s in spans if s not in false]
-        for name, spans in found.items()
-    }
+    fakes = found.get(f"{CUES}fake", [])
+    phrases = _meanings(found, count)
+    reach = phrases.reach.copy()
+    phrases.add(fakes)
+    # Only where a phrase begins within the rest of a negated one can that be false.
+    starts = {s for s, after in negations.items() if any(reach[after : phrases.reach[s]])}
+    if starts:
+        meanings = (spans for name, spans in found.items() if not name.startswith(CUES))
+        false = {
+            (start, end)
+            for start, end in chain(chain.from_iterable(meanings), fakes)
+            if start in starts and any(reach[token] > end for token in range(negations[start], end))
+        }
+        if false:
+            cues = {
+                name: spans
+                for name, spans in found.items()
+                if name.startswith(CUES) and name != f"{CUES}fake"
+            }
+            found = _without(found, false) | cues
+            phrases = _meanings(found, count)
+            phrases.add(found.get(f"{CUES}fake", ()))
+    return found, phrases
+
+
+def _meanings(found: Mapping[str, list[Span]], count: int) -> Cover:
+    spans = (spans for name, spans in found.items() if not name.startswith(CUES))
+    return Cover(chain.from_iterable(spans), count)
+
+
+def _without(found: Mapping[str, list[Span]], gone: Set[Span]) -> dict[str, list[Span]]:
+    result = {}
+    for name, spans in found.items():
+        kept = spans if gone.isdisjoint(spans) else [s for s in spans if s not in gone]
+        if kept:
+            result[name] = kept
+    return result

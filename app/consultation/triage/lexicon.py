@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 from sparsedoctor.app.consultation.triage.text import SIGNS, Spelling, Text, read
@@ -95,8 +94,7 @@ class Lexicon:
         """
         hits: list[tuple[Sequence[str], Span]] = []
         keys, place, little = [*text.keys, _END], text.place, _LITTLE_WORDS
-        for start, key in enumerate(text.keys):
-            node = self._nodes.get(key)
+        for start, node in enumerate(map(self._nodes.get, text.keys)):
             if node is None:
                 continue
             children, concepts, gap = node
@@ -194,16 +192,30 @@ class Cover:
     def __init__(self, spans: Iterable[Span], count: int) -> None:
         """count: tokens of the text."""
         self.reach = [0] * (count + 1)  # by first token: the token after the longest span
+        self.add(spans)
+
+    def add(self, spans: Iterable[Span]) -> None:
+        reach = self.reach
         for start, end in spans:
-            if end > self.reach[start]:
-                self.reach[start] = end
-        self._furthest = list(accumulate(self.reach, max))
+            if end > reach[start]:
+                reach[start] = end
+        self._known: list[int] = []
 
     def overlaps(self, token: int) -> bool:
         """Whether a span begins before `token` and goes on past it."""
-        return token > 0 and self._furthest[token - 1] > token
+        return token > 0 and self._furthest()[token - 1] > token
 
     def contains(self, span: Span) -> bool:
         """Whether `span` is a part of a longer span."""
         start, end = span
-        return self.reach[start] > end or (start > 0 and self._furthest[start - 1] >= end)
+        return self.reach[start] > end or (start > 0 and self._furthest()[start - 1] >= end)
+
+    def _furthest(self) -> list[int]:
+        """By token: the furthest that a span reaches which begins there or before."""
+        if not self._known:
+            most = 0
+            for end in self.reach:
+                if end > most:
+                    most = end
+                self._known.append(most)
+        return self._known

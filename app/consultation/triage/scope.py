@@ -39,10 +39,13 @@ class Scopes:
         return not self.negated[start] and (unreal_too or not self.unreal[start])
 
 
-def scopes(text: Text, found: Mapping[str, list[Span]]) -> Scopes:
-    """Read the cues among the concepts `found` in `text`."""
+def scopes(text: Text, found: Mapping[str, list[Span]], phrases: Cover) -> Scopes:
+    """Read the cues among the concepts `found` in `text`.
+
+    phrases: the spans of all that is no cue, and of cues that only look like a negation.
+    """
     result = Scopes(bytearray(len(text)), bytearray(len(text)), False)
-    cues = _Cues(text, found)
+    cues = _Cues(found, phrases)
     _negations(text, cues, result.negated)
     _histories(text, cues, result.unreal)
     _sentences(text, cues, result)
@@ -52,19 +55,11 @@ def scopes(text: Text, found: Mapping[str, list[Span]]) -> Scopes:
 class _Cues:
     """The cues by name, and the places where a scope has to stop."""
 
-    def __init__(self, text: Text, found: Mapping[str, list[Span]]) -> None:
+    def __init__(self, found: Mapping[str, list[Span]], phrases: Cover) -> None:
         self.found = {
             name.removeprefix(CUES): spans for name, spans in found.items() if name.startswith(CUES)
         }
-        self._phrases = Cover(
-            (
-                span
-                for name, spans in found.items()
-                if name == f"{CUES}fake" or not name.startswith(CUES)
-                for span in spans
-            ),
-            len(text),
-        )
+        self._phrases = phrases
         # "no thoughts of hurting myself": a stop amid a longer phrase stops nothing.
         self.stops = {
             span[0] for span in self.found.get("stop", ()) if not self._phrases.overlaps(span[0])
