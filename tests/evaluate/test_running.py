@@ -100,6 +100,8 @@ def test_cmmlu_rows_rebuild_every_list(tmp_path: Path) -> None:
     for name, subjects in CMMLU_LISTS.items():
         right = sum(result["subjects"][subject]["correct"] for subject in subjects)
         assert result["lists"][name]["micro"] == pytest.approx(right / (4 * len(subjects)))
+        told = f"list {name}: micro 25.00 %, macro 25.00 % of {4 * len(subjects)}"
+        assert (told in summary(result)) is (name != "cmmlu-med")
 
 
 def test_cmexam_has_rows_for_each_annotation(tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def summary(result: Mapping[str, Any]) -> str:
                 f"  {name}: {percent(row['accuracy'])} of {row['n']}"
                 for name, row in result["subjects"].items()
             ]
+        for name, row in result.get("lists", {}).items():
+            if name != result["benchmark"]:
+                lines.append(
+                    f"  list {name}: micro {percent(row['micro'])}, macro {percent(row['macro'])} "
+                    f"of {row['n']}"
+                )
         for level, row in result.get("levels", {}).items():
             lines.append(
                 f"  read {level}: {percent(row['accuracy'])}, "
