@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--subject", default="anatomy", help="of CMMLU; a run takes one by one")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--side", choices=("transformers", "gguf"), help="only this one")
     options = parser.parse_args()
 
     requests = five_shot(options.data, options.subject, options.questions, options.shots)
@@ -52,6 +53,14 @@ def main() -> int:
         f"{len(requests)} questions of {options.subject}, {options.shots}-shot, {options.model}, "
         f"{options.threads} threads"
     )
+    if options.side != "gguf":
+        transformers_side(options, requests)
+    if options.side != "transformers":
+        gguf_side(options, requests)
+    return 0
+
+
+def transformers_side(options: argparse.Namespace, requests: Sequence[Request]) -> None:
     torch.set_num_threads(options.threads)
     choice = ModelChoice(options.model, kind="transformers", threads=options.threads)
     backend = open_backend(choice)
@@ -69,10 +78,12 @@ def main() -> int:
     compared("transformers", [per_option, per_question], ours)
     backend.close()
 
+
+def gguf_side(options: argparse.Namespace, requests: Sequence[Request]) -> None:
     exported = open_backend(ModelChoice(options.model, kind="gguf", threads=options.threads))
     engine: ChildEngine = exported._engine  # type: ignore[attr-defined]
     engine.load()
-    child = engine.pid or own
+    child = engine.pid or os.getpid()
     again = timed(
         "GGUF, whole prompt each time", child, lambda: engine_without_reuse(engine, requests)
     )
@@ -80,7 +91,6 @@ def main() -> int:
     ours = timed("GGUF, sparsedoctor-eval", child, lambda: scored(exported, requests))
     compared("GGUF", [again], ours)
     exported.close()
-    return 0
 
 
 def five_shot(data: Path, subject: str, count: int, shots: int) -> list[Request]:
