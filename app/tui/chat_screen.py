@@ -33,6 +33,7 @@ from sparsedoctor.app.tui.texts import TerminalTexts, texts
 from sparsedoctor.app.tui.turn import TurnCard
 from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.wording import (
+    Wording,
     facts_of,
     language_of_interface,
     leaves_computer,
@@ -115,6 +116,11 @@ class ChatScreen(Screen[None]):
         return texts(interface_language(self._choice, self.session.intake))
 
     @property
+    def _words(self) -> Wording:
+        """What is said around answers, in the language of the labels."""
+        return wording(self.texts.code)
+
+    @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
         """The keys, called what they are called in the language that holds now."""
         keys, narrow = self.texts.keys, self.size.width < _NARROW
@@ -134,7 +140,7 @@ class ChatScreen(Screen[None]):
 
     @work(group="load", exit_on_error=False)
     async def _load(self) -> None:
-        self._set_state(wording(self._language).loading)
+        self._set_state(self._words.loading)
         try:
             await call_in_background(self._engine.load)
         except SparseDoctorError as error:
@@ -143,7 +149,7 @@ class ChatScreen(Screen[None]):
             return
         self._label()
         if not self.busy:
-            self._set_state(wording(self._language).ready)
+            self._set_state(self._words.ready)
 
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
@@ -168,7 +174,7 @@ class ChatScreen(Screen[None]):
         card = TurnCard(words)
         await self.query_one("#turns").mount(card)
         self.query_one("#conversation", VerticalScroll).anchor()
-        self._set_state(wording(self._language).writing, speed="")
+        self._set_state(self._words.writing, speed="")
         state = ""
         try:
             await self._follow(card, ask)
@@ -260,6 +266,7 @@ class ChatScreen(Screen[None]):
     async def _begin(self, *, private: bool) -> None:
         await self._emptied()
         self.session.begin(private=private)
+        self._show_language(self.texts.code)
         self._label()
         self.query_one("#welcome").display = True
 
@@ -271,7 +278,8 @@ class ChatScreen(Screen[None]):
             self.notify(self._told(error), severity="error")
             self.query_one("#welcome").display = True
             return
-        self._show_language(self.session.intake.language or self._language)
+        said = self.session.turns[-1].assessment if self.session.turns else None
+        self._show_language(language_of_interface(said) if said else self.texts.code)
         self._label()
         self.query_one("#welcome").display = False
         for turn, view in zip(self.session.turns, views, strict=True):
@@ -321,7 +329,6 @@ class ChatScreen(Screen[None]):
         self._language = language
         line = emergency_line(self.session.region, language)
         self.query_one("#emergency-line", Static).update(line)
-        self.query_one(Prompt).placeholder = wording(language).placeholder
         where = where_words_go(self._model, language)
         self.query_one("#welcome", Static).update(f"{wording(language).welcome}\n\n{where}")
         self._show_where()
@@ -347,9 +354,12 @@ class ChatScreen(Screen[None]):
         self._names = expert_names(bundle, experts, words.code)
         self.query_one("#label", Static).update(words.label.format(self._model_label()))
         self.query_one(Prompt).said_when_cut = words.cut
+        self.query_one(Prompt).placeholder = self._words.placeholder
         self.query_one(RoutingPanel).explain(self._names, self._why_not(), words)
         if not self.busy:
             self._show_routing(self._latest())
+            if self._engine.info:
+                self._set_state(self._words.ready)
         self._show_private()
         self.refresh_bindings()
 
@@ -374,13 +384,12 @@ class ChatScreen(Screen[None]):
             self.query_one("#routing-strip", Static).update(line)
 
     def _show_speed(self, view: TurnView) -> None:
-        comma = wording(self._language).comma
-        facts = facts_of(view, self._language)[-2:]  # the card says all
-        self.query_one("#speed", Static).update(comma.join(facts))
+        facts = facts_of(view, self.texts.code)[-2:]  # the card says all
+        self.query_one("#speed", Static).update(self._words.comma.join(facts))
 
     def _calm(self) -> str:
         """The state while nothing is written; an emergency is answered without the model."""
-        words = wording(self._language)
+        words = self._words
         return words.ready if self._engine.info else words.loading
 
     def _set_state(self, state: str, *, speed: str | None = None) -> None:

@@ -11,7 +11,9 @@ import re
 
 _WIDE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef"
 _BULLET = re.compile(rf"^(\s*)• (?=[^\n]*[{_WIDE}])", re.MULTILINE)
-_BESIDE = re.compile(rf"(?<=[{_WIDE}]) (?=\S)|(?<=\S) (?=[{_WIDE}])")
+_BESIDE = re.compile(
+    rf"(?<=[{_WIDE}]) (?=\S)|(?<=[0-9A-Za-z%)°]) (?=[{_WIDE}])"
+)  # not "- 请" or "1. 请": marks of a list
 
 
 def flowing(text: str) -> str:

@@ -185,7 +185,7 @@ class HistoryScreen(ModalScreen[str | None]):
 def _line(one: Conversation, words: TerminalTexts) -> Content:
     """A conversation in two lines: its title, and when it was last used."""
     when = datetime.fromisoformat(one.updated).astimezone().strftime("%Y-%m-%d %H:%M")
-    pinned = "★ " if one.pinned else ""
+    marks = ("★ " if one.pinned else "") + ("↳ " if one.parent else "")  # pinned, a branch
     return Content.assemble(
-        (f"{pinned}{one.title}", "bold"), "\n", (words.messages.format(when, one.messages), "dim")
+        (f"{marks}{one.title}", "bold"), "\n", (words.messages.format(when, one.messages), "dim")
     )

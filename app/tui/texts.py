@@ -26,6 +26,7 @@ class TerminalTexts(Labels):
     not_saved: str
     busy: str
     nothing_to_repeat: str
+    how_to_leave: str
     nothing_to_copy: str
     copied: str
     link: str
@@ -99,6 +100,7 @@ _EN = TerminalTexts(
     no_model="the model could not be loaded",
     last_failed="the last answer failed",
     not_saved="not saved: see the notice",
+    how_to_leave="Ctrl+Q leaves; Esc stops an answer. Ctrl+C copies marked text.",
     busy="An answer is being written; Esc stops it.",
     nothing_to_repeat="There is no finished answer to give again.",
     nothing_to_copy="There is no answer yet.",
@@ -220,6 +222,7 @@ _ZH = TerminalTexts(
     no_model="无法载入模型",
     last_failed="上一次回答失败",
     not_saved="未保存：见提示",
+    how_to_leave="Ctrl+Q 离开；Esc 停止回答。Ctrl+C 复制选中的文字。",
     busy="正在回答；按 Esc 停止。",
     nothing_to_repeat="还没有可以重新回答的问题。",
     nothing_to_copy="还没有回答。",

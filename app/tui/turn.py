@@ -58,7 +58,7 @@ class TurnCard(Vertical):
             await self._stream.stop()
             self._stream = None
         # Cells of a table that were streamed are drawn differently from those drawn at once.
-        await self.query_one(Markdown).update(self.view.text)
+        await self.query_one(Markdown).update(flowing(self.view.text))
 
     def fail(self, message: str) -> None:
         """The engine failed: say so in plain words below what was written."""

@@ -201,5 +201,5 @@ class HistoryPanel:
 
 
 def _line(one: Conversation) -> str:
-    pinned = "★ " if one.pinned else ""
-    return f"{pinned}{one.title} ({one.updated[:10]})"
+    marks = ("★ " if one.pinned else "") + ("↳ " if one.parent else "")  # pinned, a branch
+    return f"{marks}{one.title} ({one.updated[:10]})"

@@ -117,6 +117,7 @@ class Visit:
         """A new conversation. An answer being written is stopped."""
         self.settle()
         self.session.begin(private=private)
+        self.language = self.interface
         self._replace([], None)
 
     def resume(self, conversation: str) -> None:

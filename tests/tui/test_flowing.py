@@ -20,6 +20,7 @@ from sparsedoctor.app.tui.flowing import flowing
         ),
         ("SparseDoctor 是语言模型", "SparseDoctor是语言模型"),
         ("  Why: a clot. (you wrote: “chest pain”)", "  Why: a clot. (you wrote: “chest pain”)"),
+        ("- 请拨打 120。\n1. 休息\n## 说明", "- 请拨打120。\n1. 休息\n## 说明"),
         ("• Is there any of this: fever?", "• Is there any of this: fever?"),
         ("120 词元，3 词元/秒", "120词元，3词元/秒"),
     ],

@@ -284,3 +284,27 @@ async def test_a_conversation_is_exported_without_what_identifies_the_person(
     assert file.stat().st_mode & 0o777 == 0o600
     if form == "json":
         assert json.loads(text)["messages"][0]["role"] == "user"
+
+
+async def test_a_conversation_taken_up_again_brings_its_language_and_a_new_one_that_of_the_labels(
+    open_chat: Any, history: History
+) -> None:
+    async with open_chat(history=history) as chat:
+        await chat.ask("什么是感冒？")
+        assert chat.text("#emergency-line").startswith("紧急情况")
+        await chat.pilot.press("ctrl+n")
+        await chat.until(lambda: not chat.cards)
+        assert chat.text("#emergency-line").startswith("In an emergency")
+        await chat.ask("What is a cold?")
+        await listed(chat, "感冒")
+        await chat.pilot.press("enter")
+        await chat.until(lambda: bool(chat.cards) and chat.cards[0].words == "什么是感冒？")
+        await chat.until(lambda: chat.text("#emergency-line").startswith("紧急情况"))
+
+
+async def test_a_branch_is_marked_in_the_list(open_chat: Any, history: History) -> None:
+    async with open_chat(history=history) as chat:
+        await chat.ask("What is a cold?")
+        history.branch_whole(history.conversations()[0].id)
+        titles = await listed(chat)
+        assert sorted("↳" in title for title in titles) == [False, True]

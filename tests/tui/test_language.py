@@ -140,10 +140,9 @@ async def test_the_model_its_experts_and_what_goes_wrong_are_named_in_chinese(
     engine = ScriptedEngine([Reply(("好。",), notices=(slow,)), Reply((), failure=failure)])
     unnamed = replace(SPARSE, bundle=replace(BUNDLE, expert_names=()))
     async with open_chat(engine, model=unnamed, language="zh") as chat:
-        await chat.until(
-            lambda: chat.text("#state") == "就绪" or bool(HAN.search(chat.text("#label")))
-        )
-        assert chat.text("#label") == "SparseDoctor：小型演示模型，不构成医疗建议"
+        await chat.until(lambda: chat.text("#state") == "就绪")
+        label = "小型演示模型（只懂英文，中文回答不可靠），不构成医疗建议"
+        assert chat.text("#label") == f"SparseDoctor：{label}"
         card = await chat.ask("什么是感冒？")
         assert "专家 0" in str(chat.screen.query_one("#routing-bars", Static).content)
         assert "其他程序让这台电脑变慢" in str(card.query_one(".remarks", Static).content)
@@ -217,3 +216,17 @@ def _texts_of(screen: Any) -> Iterator[str]:
             value = getattr(widget, name, None)
             if value:
                 yield str(value)
+
+
+async def test_ctrl_c_during_an_answer_says_how_to_stop_and_leave_and_ends_nothing(
+    open_chat: Any,
+) -> None:
+    engine = ScriptedEngine([Reply(("字",) * 40, delay=0.05)])
+    async with open_chat(engine, language="zh") as chat:
+        await chat.send("什么是感冒？")
+        await chat.pilot.press("ctrl+c")
+        await chat.until(lambda: bool(chat.app._notifications))
+        said = [str(notice.message) for notice in chat.app._notifications]
+        assert said == ["Ctrl+Q 离开；Esc 停止回答。Ctrl+C 复制选中的文字。"]
+        await chat.until(lambda: not chat.screen.busy)
+        assert chat.cards[0].view.text == "字" * 40
