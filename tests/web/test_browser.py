@@ -160,3 +160,16 @@ def test_the_page_fits_small_and_large_windows(tab: Tab, size: tuple[int, int]) 
         assert width <= visible + 1
     finally:
         tab.browser.set_window_size(1280, 900)
+
+
+def test_the_page_does_not_change_its_width_with_what_is_in_it(server: Any, tab: Tab) -> None:
+    def width() -> float:
+        return float(tab.one(".gradio-container").rect["width"])
+
+    before = width()
+    server.reply["next"] = Reply(("A long word: " + "x" * 300,))
+    tab.answered("What is a cold?")
+    assert width() == before
+    tab.open("history")
+    tab.open("summary")
+    assert width() == before

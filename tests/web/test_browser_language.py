@@ -48,7 +48,7 @@ def test_a_chinese_browser_gets_a_chinese_page(server: Any, chinese_browser: Any
     tab = Tab(chinese_browser, server.url, ready="就绪")
     is_chinese(tab)
     assert tab.text("#emergency-line").startswith("紧急情况")
-    assert tab.text("#label") == "小型演示模型，不构成医疗建议"
+    assert tab.text("#label") == "小型演示模型（只懂英文，中文回答不可靠），不构成医疗建议"
     assert "哪里不舒服" in tab.one("#words textarea").get_attribute("placeholder")
     assert "请用自己的话描述" in tab.text("#chat")
     for panel in PANELS:

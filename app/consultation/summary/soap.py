@@ -19,6 +19,7 @@ from sparsedoctor.app.consultation.summary.wording import DISCLAIMER, SummaryWor
 
 FORMAT = "sparsedoctor-summary/1"
 _CHILD = 12.0  # years
+_OF_ANSWER = ("prompt_sha256", "settings")  # only a model's answer has them
 _QUESTION = re.compile(r"[^.!?。！？\n]{2,200}[?？]")
 
 
@@ -125,7 +126,10 @@ def made_with(summary: Summary) -> list[tuple[str, str]]:
         "settings": ", ".join(f"{name} {value}" for name, value in fields.settings.items()),
         "versions": ", ".join(f"{name} {value}" for name, value in fields.versions.items()),
     }
-    return [(words.made[name], value or words.not_told) for name, value in values.items()]
+    return [
+        (words.made[name], value or (words.by_rules if name in _OF_ANSWER else words.not_told))
+        for name, value in values.items()
+    ]
 
 
 def _identity(fields: SummaryFields) -> dict[str, str]:

@@ -292,3 +292,10 @@ def test_a_conversation_of_the_history_becomes_a_summary() -> None:
     assert fields.emergency == ("999",)
     assert fields.settings == {"seed": 9, "top_p": 0.9}
     assert any("nappy" in line for line in summary.earlier_if)
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "the rules answered"), ("zh", "由规则作答")])
+def test_where_only_rules_answered_no_setting_is_called_untold(language: str, said: str) -> None:
+    fields = replace(FIELDS, language=language, prompt_sha256="", settings={})  # type: ignore[arg-type]
+    text = export_summary(fields, "markdown")
+    assert text.count(said) == 2
