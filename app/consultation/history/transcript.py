@@ -12,7 +12,7 @@ from sparsedoctor.app.consultation.history.records import Conversation, Message
 from sparsedoctor.app.consultation.summary.fields import each_text
 from sparsedoctor.app.consultation.summary.identifiers import remove_identifiers
 from sparsedoctor.app.consultation.summary.markdown import escaped, quoted
-from sparsedoctor.app.consultation.summary.wording import DISCLAIMER
+from sparsedoctor.app.consultation.summary.wording import DISCLAIMER, wording
 
 _WHO = {
     "en": {"user": "You", "assistant": "SparseDoctor"},
@@ -46,18 +46,33 @@ def transcript(
             ],
         }
         return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
-    language = "zh" if conversation.language == "zh" else "en"
+    language: Literal["en", "zh"] = "zh" if conversation.language == "zh" else "en"
     parts = [f"# {escaped(clean(conversation.title))}", f"*{DISCLAIMER[language]}*"]
     for message in messages:
         status = _STATUS[language].get(message.status)
         state = f" ({status})" if status else ""
         head = f"## {_WHO[language][message.role]} · {message.created[:16].replace('T', ' ')} UTC"
         parts += [head + state, quoted(clean(shown_text(message)))]
-        if making := ", ".join(f"{name} {value}" for name, value in message.generation.items()):
-            parts.append(f"*{making}*")
+        if making := _making(message.generation, language):
+            parts.append(f"*{escaped(making)}*")
     if conversation.model:
         parts.append(f"---\n\n{conversation.model} {conversation.model_sha256}".rstrip())
     return "\n\n".join(parts) + "\n"
+
+
+def _making(generation: Mapping[str, object], language: Literal["en", "zh"]) -> str:
+    """What made an answer, in words: rules, or a model with its hashes, settings and seed."""
+    words, left = wording(language), dict(generation)
+    questions = left.pop("follow_up", None)
+    if left.pop("written_by", "") == "rules" or questions:
+        return words.rules_answered
+    sampling = left.pop("sampling", None)
+    settings = dict(sampling) if isinstance(sampling, Mapping) else {}
+    settings |= {"seed": left.pop("seed")} if "seed" in left else {}
+    left |= {"settings": ", ".join(f"{n} {v}" for n, v in settings.items() if v is not None)}
+    left["versions"] = left.pop("version", "")
+    said = [f"{words.made.get(n, n)}{words.colon}{value}" for n, value in left.items() if value]
+    return "; ".join(said)
 
 
 def _cleaned(record: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class SummaryWording:
     made_with: str
     shortened: str
     not_told: str
+    rules_answered: str
     by_rules: str  # where no model has answered
     yes: str
     no: str
@@ -74,6 +75,7 @@ _EN = SummaryWording(
     made_with="Made with",
     shortened="[shortened for one page; all of it is in the Markdown and JSON export]",
     not_told="not told",
+    rules_answered="Written by fixed rules, without a model.",
     by_rules="none: the rules answered",
     yes="yes",
     no="no",
@@ -159,6 +161,7 @@ _ZH = SummaryWording(
     made_with="生成信息",
     shortened="[为打印在一页上已缩短；完整内容见 Markdown 和 JSON 导出]",
     not_told="未填写",
+    rules_answered="由固定规则写成，没有使用模型。",
     by_rules="无（由规则作答）",
     yes="是",
     no="否",

@@ -296,3 +296,27 @@ def test_what_is_saved_damaged_is_restored_empty() -> None:
     assert assessment.urgency == "unclear"
     assert assessment.findings[0].rule == "r"
     assert restored_turns([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "rules", "seed"),
+    [
+        ("What is a cold?", "Written by fixed rules", "Settings: temperature"),
+        ("什么是感冒？", "由固定规则写成", "设置：temperature"),
+    ],
+)
+def test_an_export_says_in_its_language_what_made_each_answer(
+    store: History, words: str, rules: str, seed: str
+) -> None:
+    engine = ScriptedEngine()
+    recorder = _recorder(store, engine)
+    consultation = Consultation(engine)
+    emergency = {"W": "My chest feels crushed", "什": "我胸口被压着一样痛"}[words[0]]
+    for said in (words, emergency):
+        list(recorder.turn(said, consultation.ask(said)))
+    text = store.export(str(recorder.conversation))
+    assert rules in text
+    assert seed in text
+    assert "seed 20250914" in text
+    for raw in ("{", "written_by", "model_sha256", "[]"):
+        assert raw not in text, raw
