@@ -141,8 +141,7 @@ def _levels(described: Description, learned: Table) -> list[str]:
     rules = [f for f in assess(described.text).findings if not f.rule.startswith("likeness.")]
     alarm = any(finding.urgency is Urgency.EMERGENCY for finding in rules)
     today = any(finding.urgency is Urgency.TODAY for finding in rules)
-    reading = described.reading
-    found = likeness(reading.text, reading.scopes.counts, learned)
+    found = likeness(described.reading, learned)
     level = level_of(found, language_of(described.text), learned)
     raised = alarm or level in ("emergency", "crisis")
     met = {"rules": alarm, "emergency": raised, "today": raised or today or level == "today"}

@@ -86,7 +86,7 @@ def _alike(
     reading: Reading, language: Language, call: str, findings: list[Finding]
 ) -> list[Finding]:
     """At most one finding, for words that are like an emergency although no rule knows them."""
-    found = likeness(reading.text, reading.scopes.counts)
+    found = likeness(reading)
     level = level_of(found, language_of(reading.text.original))
     if not level or (level == "today" and any(f.urgency is Urgency.TODAY for f in findings)):
         return []

@@ -2,8 +2,10 @@
 
 The rules know an emergency by words that somebody foresaw. People find others. So each stretch of
 one to three sentences that no rule called an emergency is scored by a logistic regression over
-its words and pairs of words (Chinese: characters and runs of up to three), learned from the
-situations under descriptions/ by `learn.py`:
+its words and pairs of words (Chinese: characters and runs of up to three) and over the concepts
+and findings of the rules that stand in it ("@breathless"), learned from the situations under
+descriptions/ by `learn.py`. A concept weighs the same in whatever words it was said, so what one
+writer taught holds for the next:
 
     score = (sum of the weights of the known features) / sqrt(their number + 10) + bias
 
@@ -19,16 +21,20 @@ import math
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any, NamedTuple
+from itertools import chain
+from operator import or_
+from typing import Any, NamedTuple, Protocol
 
 import yaml
 
 from sparsedoctor.app.consultation.language import Language
+from sparsedoctor.app.consultation.triage.book import rule_book
 from sparsedoctor.app.consultation.triage.lexicon import Span
+from sparsedoctor.app.consultation.triage.scope import CUES, Scopes
 from sparsedoctor.app.consultation.triage.text import Text
 
 KINDS = ("emergency", "crisis")  # what is learned, each with a weight of its own
@@ -37,9 +43,22 @@ DAMPING = 10  # features
 _SENTENCES = 3  # of the longest stretch
 _SKIP = "_"  # stands in a feature for any one word
 _BREAK = ","  # stands for words that are not meant of anybody now
+_CONCEPT = "@"  # begins the feature of a concept
 _HAN = "\u3400"
 
 Features = dict[str, Span]  # feature -> where it stands first, in tokens
+
+
+class Read(Protocol):
+    """A text that the rules have read."""
+
+    text: Text
+    found: dict[str, list[Span]]  # by concept
+    scopes: Scopes
+
+    def spans(self, name: str) -> list[Span]:
+        """Where a concept or a finding is meant of somebody now."""
+        ...
 
 
 Pair = tuple[int, dict[str, int]]  # of "a b"; of "a b c" by c
@@ -147,14 +166,19 @@ def level_of(found: Likeness, language: Language, known: Table | None = None) ->
     )
 
 
-def likeness(text: Text, counts: Callable[[Span], bool], known: Table | None = None) -> Likeness:
-    """The highest scores of any stretch. `counts` tells whether words are meant of somebody now.
+def likeness(read: Read, known: Table | None = None) -> Likeness:
+    """The highest scores of any stretch.
 
     A stretch is added up from its sentences: each gives what did not stand in those before it.
     """
     learned = known or table()
-    words = _words(text, counts, learned.tree)
-    sums = _sums(words, text.sentence, learned.tree)
+    words = _words(read, learned.tree)
+    places = read.text.sentence
+    features = chain(
+        _known(words, range(len(places)), learned.tree),
+        ((span[0], learned.tree.nodes[name][0]) for name, span in _concepts(read, learned.tree)),
+    )
+    sums = _sums(features, places, learned.tree)
     best, crisis, where = -math.inf, -math.inf, (0, 0)
     for first in range(len(sums)):
         number = DAMPING
@@ -168,12 +192,12 @@ def likeness(text: Text, counts: Callable[[Span], bool], known: Table | None = N
             crisis = max(crisis, score[1] * scale + learned.bias[1])
             if score[0] * scale + learned.bias[0] > best:
                 best, where = score[0] * scale + learned.bias[0], (first, first + back + 1)
-    return Likeness(best, crisis, _heaviest(words, text.sentence, where, learned.tree))
+    return Likeness(best, crisis, _heaviest(words, places, where, learned.tree))
 
 
-def stretches(text: Text, counts: Callable[[Span], bool]) -> Iterator[Features]:
+def stretches(read: Read) -> Iterator[Features]:
     """The features of every run of one to three sentences, known or not: what is learned from."""
-    sentences = _sentences(text, counts)
+    sentences = _sentences(read)
     for first in range(len(sentences)):
         together: Features = {}
         for sentence in sentences[first : first + _SENTENCES]:
@@ -181,15 +205,29 @@ def stretches(text: Text, counts: Callable[[Span], bool]) -> Iterator[Features]:
             yield together
 
 
-def _words(text: Text, counts: Callable[[Span], bool], tree: Tree) -> list[str]:
+def _words(read: Read, tree: Tree) -> list[str]:
     """The words as features know them, a break for all else; two breaks more at the end."""
-    nodes, keys = tree.nodes, text.keys
-    meant = map(counts, zip(range(len(keys)), range(1, len(keys) + 1), strict=True))
+    nodes = tree.nodes
     words = [
-        (key if key in nodes else _word(key)) if now else _BREAK
-        for key, now in zip(keys, meant, strict=True)
+        _BREAK if dead else (key if key in nodes else _word(key))
+        for key, dead in zip(read.text.keys, _dead(read), strict=True)
     ]
     return [*words, _BREAK, _BREAK]
+
+
+def _dead(read: Read) -> Iterable[int]:
+    """Of each token whether it is not meant of somebody now."""
+    return map(or_, read.scopes.negated, read.scopes.unreal)
+
+
+def _concepts(read: Read, known: Tree | None = None) -> Iterator[tuple[str, Span]]:
+    """The features of concepts and findings, each in the order of the text; `known`: only those."""
+    for name in chain(read.found, rule_book().findings):
+        feature = _CONCEPT + name
+        if not name.startswith(CUES) and (known is None or feature in known.nodes):
+            for span in sorted(read.spans(name)):
+                if span[0] >= 0:
+                    yield feature, span
 
 
 def _word(key: str) -> str:
@@ -221,7 +259,9 @@ def _known(words: Sequence[str], tokens: range, tree: Tree) -> Iterator[tuple[in
             yield at, triples[third]
 
 
-def _sums(words: Sequence[str], sentences: Sequence[int], tree: Tree) -> list[list[list[int]]]:
+def _sums(
+    features: Iterable[tuple[int, int]], sentences: Sequence[int], tree: Tree
+) -> list[list[list[int]]]:
     """Number of features and their weights [sentences, distance, 3].
 
     Distance: how many sentences before this one the feature stood last; the last entry is for
@@ -230,7 +270,7 @@ def _sums(words: Sequence[str], sentences: Sequence[int], tree: Tree) -> list[li
     length = sentences[-1] + 1 if sentences else 0
     sums = [[[0, 0, 0] for _ in range(_SENTENCES)] for _ in range(length)]
     last: dict[int, int] = {}
-    for at, feature in _known(words, range(len(sentences)), tree):
+    for at, feature in features:
         sentence = sentences[at]
         distance = sentence - last.get(feature, -_SENTENCES)
         if distance:
@@ -258,12 +298,15 @@ def _heaviest(
     return sorted((found[feature], found[feature] + tree.tokens[feature]) for feature in most)
 
 
-def _sentences(text: Text, counts: Callable[[Span], bool]) -> list[Features]:
+def _sentences(read: Read) -> list[Features]:
+    text = read.text
     parts: dict[int, list[tuple[str, int]]] = {}
-    for at, (key, sentence) in enumerate(zip(text.keys, text.sentence, strict=True)):
-        word = _word(key) if counts((at, at + 1)) else _BREAK
-        parts.setdefault(sentence, []).append((word, at))
-    return [_features(part) for part in parts.values()]
+    for at, (key, dead) in enumerate(zip(text.keys, _dead(read), strict=True)):
+        parts.setdefault(text.sentence[at], []).append((_BREAK if dead else _word(key), at))
+    found = {sentence: _features(part) for sentence, part in parts.items()}
+    for feature, span in _concepts(read):
+        found[text.sentence[span[0]]].setdefault(feature, span)
+    return list(found.values())
 
 
 def _features(words: list[tuple[str, int]]) -> Features:

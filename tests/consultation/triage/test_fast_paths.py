@@ -37,7 +37,7 @@ def simple_scores(of: Reading) -> tuple[float, float]:
     """The formula as it stands in likeness.py, a stretch at a time."""
     learned = table()
     scores = [(-math.inf, -math.inf)]
-    for stretch in stretches(of.text, of.scopes.counts):
+    for stretch in stretches(of):
         weights = [learned.weights[feature] for feature in stretch if feature in learned.weights]
         scale = 1 / math.sqrt(len(weights) + DAMPING)
         sums = [math.fsum(weight[kind] for weight in weights) for kind in (0, 1)]
@@ -48,14 +48,14 @@ def simple_scores(of: Reading) -> tuple[float, float]:
 @given(conversations())
 def test_likeness_is_what_its_formula_says(text: str) -> None:
     of = reading(text)
-    found = likeness(of.text, of.scopes.counts)
+    found = likeness(of)
     assert (found.emergency, found.crisis) == pytest.approx(simple_scores(of), abs=1e-9)
 
 
 def test_likeness_of_every_description_is_what_its_formula_says() -> None:
     for described in read_descriptions()[::7]:
         of = described.reading
-        found = likeness(of.text, of.scopes.counts)
+        found = likeness(of)
         assert (found.emergency, found.crisis) == pytest.approx(simple_scores(of), abs=1e-9)
 
 
@@ -64,11 +64,11 @@ def test_what_weighs_most_are_known_pairs_of_words_that_speak_for_an_emergency(t
     of = reading(text)
     known = {
         span
-        for stretch in stretches(of.text, of.scopes.counts)
+        for stretch in stretches(of)
         for feature, span in stretch.items()
         if " " in feature and table().weights.get(feature, (0.0,))[0] > 0
     }
-    spans = likeness(of.text, of.scopes.counts).spans
+    spans = likeness(of).spans
     assert known.issuperset(spans)
     assert len(spans) <= 3
     assert spans == sorted(spans)
