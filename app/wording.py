@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from sparsedoctor.app.consultation.assessment import Assessment, Numbers, Urgency
 from sparsedoctor.app.consultation.language import Language
-from sparsedoctor.app.messages import in_language
+from sparsedoctor.app.labels import labels
+from sparsedoctor.app.messages import in_language, told
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.model_files import ModelFile
 from sparsedoctor.app.turn_view import TurnView
@@ -154,6 +155,11 @@ def model_label(model: Model, language: Language, info: ModelInfo | None = None)
     if language == "zh" and _NO_ADVICE not in label:
         label = f"{label}，{_NO_ADVICE}"
     return f"{info.name}, {label}" if info is not None and info.server else label
+
+
+def failed(problem: object, language: Language) -> str:
+    """Below an answer that could not be finished: why, and that one may ask again."""
+    return labels(language).ask_again.format(told(problem, language).rstrip(".。"))
 
 
 def remarks_of(view: TurnView, language: Language) -> list[str]:

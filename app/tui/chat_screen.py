@@ -35,6 +35,7 @@ from sparsedoctor.app.turn_view import TurnView
 from sparsedoctor.app.wording import (
     Wording,
     facts_of,
+    failed,
     language_of_interface,
     leaves_computer,
     model_label,
@@ -179,7 +180,7 @@ class ChatScreen(Screen[None]):
         try:
             await self._follow(card, ask)
         except SparseDoctorError as error:
-            card.fail(self.texts.ask_again.format(self._told(error)))
+            card.fail(failed(error, self.texts.code))
             state = self.texts.last_failed
         finally:
             await card.settle()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from html import escape
 
 from sparsedoctor.app.consultation.assessment import Assessment
-from sparsedoctor.app.messages import told
 from sparsedoctor.app.routing_view import ExpertShare, LayerRow, heat
 from sparsedoctor.app.turn_view import TurnView
-from sparsedoctor.app.web.texts import PageTexts, texts
+from sparsedoctor.app.web.texts import PageTexts
 from sparsedoctor.app.web.visit import ShownTurn
 from sparsedoctor.app.wording import (
+    failed,
     is_alarm,
     is_silent,
     language_of_interface,
@@ -113,7 +113,7 @@ def _remarks(turn: ShownTurn) -> str:
     language = language_of_interface(turn.view.assessment)
     lines = remarks_of(turn.view, language)
     if turn.error:
-        lines.append(texts(language).ask_again.format(told(turn.error, language)))
+        lines.append(failed(turn.error, language))
     if not lines:
         return ""
     kind = "remarks error" if turn.error else "remarks"

@@ -149,6 +149,7 @@ async def test_the_model_its_experts_and_what_goes_wrong_are_named_in_chinese(
         failed = await chat.ask("什么是咳嗽？")
         said = str(failed.query_one(".remarks", Static).content)
         assert "引擎中止：它被外部结束" in said
+        assert "重新启动它。可随时再问一次" in said
         assert not ENGLISH_WORDS.search(said)
 
 
