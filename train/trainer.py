@@ -20,7 +20,7 @@ from transformers import Trainer, TrainerCallback
 from sparsedoctor.core.moe.health import LayerHealth, layer_health
 from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms
 from sparsedoctor.train.checkpoints import check_room_for_next, mark_complete
-from sparsedoctor.train.data.batches import filled_tokens
+from sparsedoctor.train.data.batches import filled_tokens, without_prompts
 from sparsedoctor.train.data.encode import IGNORED, Encoded
 from sparsedoctor.train.processes import total
 
@@ -60,7 +60,8 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         counted = inputs["labels"] != IGNORED
         with self.supervisor.watching():
-            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+            given = without_prompts(inputs)
+            loss, outputs = super().compute_loss(model, given, True, num_items_in_batch)
         due = self._health_is_due()
         health = layer_health(self.supervisor, counted) if due else []
         terms = self.supervisor.terms(counted, topics)
@@ -110,7 +111,7 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
             inputs.pop("topic_ids", None)
             number = (inputs["labels"][:, 1:] != IGNORED).sum()
             with torch.no_grad(), self.compute_loss_context_manager():
-                mean = model(**inputs).loss
+                mean = model(**without_prompts(inputs)).loss
             if number:
                 sums += torch.stack((mean.double() * number, number.double()))
         model.train(training)

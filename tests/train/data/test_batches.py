@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import make_tiny_model
 
-from sparsedoctor.train.data.batches import NO_TOPIC, collate, filled_tokens, pack, topic_id
+from sparsedoctor.train.data.batches import (
+    NO_TOPIC,
+    collate,
+    filled_tokens,
+    pack,
+    topic_id,
+    without_prompts,
+)
 from sparsedoctor.train.data.encode import IGNORED, Encoded
 
 torch = pytest.importorskip("torch")
@@ -127,6 +134,37 @@ def test_a_padded_row_computes_what_it_computes_alone(tmp_path: Path) -> None:
         logits = model(**{n: batch[n] for n in ("input_ids", "attention_mask", "use_cache")}).logits
         alone = model(input_ids=torch.tensor([short.input_ids])).logits[0]
     torch.testing.assert_close(logits[0, :6], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_leaving_out_the_logits_of_prompts_changes_neither_loss_nor_gradient(
+    tmp_path: Path, family: Any, packed: bool
+) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        make_tiny_model(tmp_path, family), dtype=torch.float32
+    )
+    examples = []
+    for length, asked in ((12, 6), (20, 9), (15, 5)):
+        ids = list(range(5, 5 + length))
+        examples.append(Encoded(ids, [IGNORED] * asked + ids[asked:], None))
+    batch = collate(pack(examples, 40) if packed else examples, pad_id=0)
+    batch.pop("topic_ids")
+    short = without_prompts(batch)
+    weight = model.model.layers[0].mlp.up_proj.weight
+    found = []
+    for inputs in (batch, short):
+        output = model(**inputs)
+        (gradient,) = torch.autograd.grad(output.loss, weight)
+        found.append((output.loss.detach(), gradient))
+    assert output.logits.shape[1] == batch["labels"].shape[1] - 4  # 5 asked, the last predicts
+    assert batch["labels"].shape == batch["input_ids"].shape  # the batch itself stays
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_a_batch_in_which_nothing_is_learned_keeps_all_its_logits() -> None:
+    batch = collate([Encoded([5, 6, 7], [IGNORED] * 3, None)], pad_id=0)
+    assert without_prompts(batch)["logits_to_keep"] == 3
 
 
 def test_a_topics_number_does_not_depend_on_the_process() -> None:
