@@ -31,6 +31,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from eval_table_base import as_folder
@@ -68,7 +69,8 @@ def main() -> int:
     for seed in options.seeds:  # the first one finds the rate of every row
         first = seed == options.seeds[0]
         todo = [row for row in urgent(rows) if first or row.name != "base"]
-        carry_out([(row, seed) for row in todo], files, options, tabled)
+        work = partial(train_and_score, files=files, options=options)
+        carry_out(work, [(row, seed) for row in todo], options.jobs, tabled)
     tabled()
     print((output / "TABLE.md").read_text(encoding="utf-8"))
     return 0
@@ -124,21 +126,21 @@ def urgent(rows: Sequence[Row]) -> list[Row]:
 
 
 def carry_out(
+    work: Callable[[Row, int], None],
     todo: Sequence[tuple[Row, int]],
-    files: Sequence[Path],
-    options: argparse.Namespace,
+    jobs: int,
     after: Callable[[], None],
 ) -> None:
-    """Train and score each row with its seed, --jobs at a time; `after` is called after each."""
-    if options.jobs == 1:
+    """Call `work` with each row and its seed, `jobs` at a time, and `after` after each."""
+    if jobs == 1:
         for row, seed in todo:
-            train_and_score(row, seed, files, options)
+            work(row, seed)
             after()
         return
     # The parent's threads are no child's, and each child starts with free memory.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, context, max_tasks_per_child=1) as pool:
-        running = [pool.submit(train_and_score, *one, files, options) for one in todo]
+    with ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
+        running = [pool.submit(work, *one) for one in todo]
         try:
             for future in as_completed(running):
                 future.result()

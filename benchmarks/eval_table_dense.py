@@ -25,7 +25,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from sparsedoctor.core.errors import run_command
 from sparsedoctor.core.moe.base import load_base
-from sparsedoctor.train.data.batches import collate
+from sparsedoctor.train.data.batches import collate, without_prompts
 from sparsedoctor.train.material import choose_examples, encode_material
 from sparsedoctor.train.run import training_arguments
 from sparsedoctor.train.settings import DataSettings, RunSettings
@@ -41,8 +41,8 @@ class DenseTrainer(Trainer):  # type: ignore[misc]
     _own_part = ExpertTrainer._own_part
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
-        inputs = {name: value for name, value in inputs.items() if name != "topic_ids"}
-        return super().compute_loss(model, inputs, *rest, **more)
+        given = {n: value for n, value in without_prompts(inputs).items() if n != "topic_ids"}
+        return super().compute_loss(model, given, *rest, **more)
 
 
 def main() -> int:

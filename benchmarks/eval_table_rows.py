@@ -5,9 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 EXPERTS, TOP_K, RANK = 4, 2, 8
-SHAPE = ("--experts", str(EXPERTS), "--top-k", str(TOP_K), "--rank", str(RANK))
+# AdamW moves what a pair computes by about alpha times the learning rate at each step, whatever
+# its rank. So an expert gets the alpha of the dense LoRA that it is compared with; with that of
+# its own rank it would learn E times more slowly.
+ALPHA = 2 * EXPERTS * RANK
+SHAPE = (
+    *("--experts", str(EXPERTS), "--top-k", str(TOP_K)),
+    *("--rank", str(RANK), "--alpha", str(ALPHA)),
+)
 NO_CONTRAST = ("--contrast-weight", "0", "--route-weight", "0")
-SHARED = ("--rank", str(RANK // 2), "--shared-rank", str(EXPERTS * RANK // 2))
+SHARED = (
+    *("--rank", str(RANK // 2), "--alpha", str(ALPHA // 2)),
+    *("--shared-rank", str(EXPERTS * RANK // 2), "--shared-alpha", str(ALPHA)),
+)
 
 
 @dataclass(frozen=True, slots=True)

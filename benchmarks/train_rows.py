@@ -1,76 +1,82 @@
-"""Does the method earn its parts? Nine rows at equal data, order and steps, by held-out loss.
+"""Does the method earn its parts? Its rows at equal data, order and steps, by held-out loss.
 
-    python benchmarks/train_rows.py --data SHARED_DATA --output DIR [--steps 150] \
-        [--seeds 17] [--rates 5e-4 1e-3 2e-3 4e-3]
+    python benchmarks/train_rows.py --data SHARED_DATA --output DIR [--steps 150] [--jobs 2] \
+        [--seeds 17] [--rates 1e-3 2e-3 4e-3] [--rows base dense-parameters moe sparsedoctor]
 
-Trains the rows of the design's table (`eval_table.ROWS`: base, dense LoRA parameter-matched and
-active-matched, LoRA-MoE without contrast, with contrast in the batch, with contrast, route and
-queue, with a frozen random router, and two with the shared pair) on MedQuAD's training file.
-Every row has the same tuning budget: a quarter of the steps at each rate, the rate with the
-lowest loss on topics held out of the training file wins. The table's losses are of another file,
-eval/medquad_dev.jsonl.gz, per answer token; differences between rows are paired by question, with
-95 % intervals from 10,000 bootstrap samples of questions. The curve over steps follows.
+Trains the rows of `eval_table_rows.ROWS` (base, dense LoRA parameter-matched and active-matched,
+LoRA-MoE without contrast, with contrast in the batch, with contrast, route and queue, with a
+frozen random router, and two with the shared pair) on MedQuAD's training file without what the
+held-out file asks too. Every row has the same tuning budget: a quarter of the steps at each rate,
+the rate with the lowest loss on topics held out of the training file wins. The table's losses
+are of another file, eval/medquad_dev.jsonl.gz, per answer token; differences between rows are
+paired by question (`train_rows_table.py`).
 
-Whatever is there already is not done again, so the same call goes on after an interruption.
+Each row and seed leaves DIR/ROW/seed-N/measured.json: rates, curve, the loss of every held-out
+answer, what its experts attend to. A row that has it is not trained again, so the same call goes
+on after an interruption, also where these files are all that is left; ROWS.md is written again
+after every row.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
-from collections.abc import Sequence
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from eval_table import ROWS, Row, train, tuned_rate
-from numpy.typing import NDArray
+from eval_table import carry_out, clean_training, same_table, urgent
+from eval_table_base import as_folder
+from eval_table_rows import ROWS, Row, Track
+from eval_table_training import TRAIN_FILE, train, try_rate, tuned_rate
 from peft import PeftModel
+from train_rows_table import MEASURED, table
 
 from sparsedoctor.core.errors import SparseDoctorError, run_command
 from sparsedoctor.core.moe.adapter import load_adapter
 from sparsedoctor.core.moe.base import Base, load_base
-from sparsedoctor.train.checkpoints import write_atomically
-from sparsedoctor.train.data.batches import collate
+from sparsedoctor.train.data.batches import collate, without_prompts
 from sparsedoctor.train.data.encode import IGNORED, encode_all, template_for
 from sparsedoctor.train.data.formats import read_examples
+from sparsedoctor.train.evaluate.journal import write_json, write_text
 from sparsedoctor.train.material import draw
+from sparsedoctor.train.report.record import read_run
+from sparsedoctor.train.report.specialisation import specialisation
 
-LOSSES = "losses.json"  # of a row and seed: [summed loss, tokens] of every held-out answer
-COMPARED = (  # is the first better than the second?
-    ("sparsedoctor", "dense-parameters"),
-    ("sparsedoctor", "moe"),
-    ("sparsedoctor", "moe-in-batch"),
-    ("sparsedoctor", "moe-frozen-router"),
-    ("sparsedoctor-shared", "dense-parameters"),
-    ("sparsedoctor-shared", "moe-shared"),
+MEDQUAD = Track(
+    ("train/medquad_train.jsonl.gz",),
+    (("medquad", "eval/medquad_dev.jsonl.gz"),),
+    ("medquad", "eval/medquad_dev.jsonl.gz"),
 )
-Losses = NDArray[np.float64]  # [questions, 2]: summed loss in nats, answer tokens
 
 
 def main() -> int:
     options = arguments()
-    training = options.data / "train" / "medquad_train.jsonl.gz"
-    measured = options.data / "eval" / "medquad_dev.jsonl.gz"
-    for path in (training, measured):
-        if not path.is_file():
-            raise SparseDoctorError(f"there is no file {path}; see docs/data.md")
-    options.output.mkdir(parents=True, exist_ok=True)
-    rows = [row for row in ROWS if not options.rows or row.name in options.rows]
-    found: dict[str, list[Losses]] = {}
-    for row in rows:
-        rate = tuned_rate(row, [training], options)
-        for seed in options.seeds if row.name != "base" else options.seeds[:1]:
-            folder = options.output / row.name / f"seed-{seed}"
-            if row.name != "base":
-                train(row, [training], folder, options, seed=seed, rate=rate, steps=options.steps)
-            found.setdefault(row.name, []).append(held_out(row, folder, measured, options))
-        text = table(rows, found, options)
-        write_atomically(options.output / "ROWS.md", text)
+    same_table(options)
+    if not (options.data / MEDQUAD.loss[1]).is_file():
+        raise SparseDoctorError(f"there is no {options.data / MEDQUAD.loss[1]}; see docs/data.md")
+    rows = urgent([row for row in ROWS if not options.rows or row.name in options.rows])
+    todo = [
+        (row, seed)
+        for seed in options.seeds
+        for row in rows
+        if (row.name != "base" or seed == options.seeds[0])
+        and not (_folder(row, seed, options) / MEASURED).is_file()
+    ]
+
+    def tabled() -> None:
+        write_text(options.output / "ROWS.md", table(options.output, options.seeds))
+
+    if todo:
+        files = clean_training(MEDQUAD, options.data, options.output / "data")
+        options.base = as_folder(options.base, options.output / "weights")
+        work = partial(train_and_measure, files=files, options=options)
+        carry_out(work, todo, options.jobs, tabled)
+    tabled()
     print((options.output / "ROWS.md").read_text(encoding="utf-8"))
     return 0
 
@@ -79,121 +85,93 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and eval/")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--base", default="smollm2")
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--max-tokens", type=int, default=256)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[17])
-    parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3])
-    parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS])
-    parser.add_argument("--questions", type=int, default=200, help="held-out ones; 0 for all")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder with train/ and eval/")
+    add("--output", type=Path, required=True)
+    add("--base", default="smollm2")
+    add("--steps", type=int, default=150)
+    add("--batch", type=int, default=6)
+    add("--max-tokens", type=int, default=256)
+    add("--seeds", type=int, nargs="+", default=[17])
+    add("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
+    add("--rows", nargs="+", choices=[row.name for row in ROWS])
+    add("--evaluations", type=int, default=3, help="of the held-out loss, in a training")
+    add("--held-out-limit", type=int, default=64, help="examples, while training")
+    add("--questions", type=int, default=200, help="of the held-out file; 0 for all")
+    add("--jobs", type=int, default=1, help="rows at the same time")
+    add("--threads", type=int, help="of each; default: the processors, shared by the jobs")
+    options = parser.parse_args()
+    options.threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)
+    return options
 
 
-def held_out(row: Row, folder: Path, data: Path, options: argparse.Namespace) -> Losses:
-    """Loss and tokens of every held-out answer, measured once and kept beside the row."""
-    path = folder / LOSSES
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.set_num_threads(options.threads)
-        base = load_base(options.base)
-        model = base.model if row.name == "base" else _adapted(row, base, folder / "run/adapter")
-        losses = answer_losses(model.eval(), base, data, options)
-        write_atomically(path, json.dumps(losses) + "\n")
-    return np.asarray(json.loads(path.read_text(encoding="utf-8")), dtype=np.float64)
+def train_and_measure(row: Row, seed: int, files: list[Path], options: argparse.Namespace) -> None:
+    """Tune, train and measure one row with a seed; what is done is not done again."""
+    began = time.monotonic()
+    folder = _folder(row, seed, options)
+    found: dict[str, Any] = {"title": row.title}
+    if row.name != "base":
+        rate = tuned_rate(row, files, options)
+        train(row, files, folder, options, seed=seed, rate=rate, steps=options.steps)
+        tried = options.rates if len(options.rates) > 1 else []
+        found["tuning"] = {f"{rate:g}": try_rate(row, rate, files, options) for rate in tried}
+        found |= json.loads((folder / TRAIN_FILE).read_text(encoding="utf-8"))
+        found["curve"] = curve(folder / "run")
+        if row.flags is not None:
+            found["specialisation"] = attended(folder / "run")
+    torch.set_num_threads(options.threads)
+    base = load_base(options.base)
+    model = base.model if row.name == "base" else adapted(row, base, folder / "run" / "adapter")
+    found["losses"] = answer_losses(model.eval(), base, options)
+    write_json(folder / MEASURED, found)
+    print(f"{row.name}, seed {seed}: {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
 
 
 @torch.no_grad()
-def answer_losses(
-    model: Any, base: Base, data: Path, options: argparse.Namespace
-) -> list[list[float]]:
-    """`[summed loss, tokens]` of each answer, one question at a time."""
-    examples = draw(read_examples(data), options.questions, seed=0)
+def answer_losses(model: Any, base: Base, options: argparse.Namespace) -> list[list[float]]:
+    """`[summed loss in nats, tokens]` of each held-out answer, one question at a time."""
+    examples = draw(read_examples(options.data / MEDQUAD.loss[1]), options.questions, seed=0)
     template = template_for(base.tokenizer)
     losses = []
     for encoded in encode_all(examples, base.tokenizer, options.max_tokens, template).examples:
-        inputs = collate([encoded], pad_id=0)
+        inputs = without_prompts(collate([encoded], pad_id=0))
         del inputs["topic_ids"]
         tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
-        losses.append([float(model(**inputs).loss) * tokens, float(tokens)])
+        losses.append([round(float(model(**inputs).loss) * tokens, 4), tokens])
     return losses
 
 
-def table(rows: Sequence[Row], found: dict[str, list[Losses]], options: argparse.Namespace) -> str:
-    """The rows so far, the differences that matter, and the curve over steps, as Markdown."""
-    lines = [
-        f"Held-out loss on medquad_dev ({options.steps} steps of {options.batch} answers, "
-        f"{len(options.seeds)} seed(s))",
-        "",
-        "| row | learning rate | parameters | loss | perplexity |",
-        "|---|---|---|---|---|",
-    ]
-    for row in rows:
-        if row.name in found:
-            done = _trained(options.output / row.name / f"seed-{options.seeds[0]}")
-            loss = float(np.mean([_mean(one) for one in found[row.name]]))
-            lines.append(
-                f"| {row.title} | {done.get('rate', '')} | {done.get('parameters', '')} "
-                f"| {loss:.4f} | {math.exp(loss):.3f} |"
-            )
-    lines += ["", "| difference in loss | mean | 95 % interval |", "|---|---|---|"]
-    for better, worse in COMPARED:
-        if better in found and worse in found:
-            mean, low, high = paired_difference(found[better], found[worse])
-            lines.append(f"| {better} - {worse} | {mean:+.4f} | {low:+.4f} to {high:+.4f} |")
-    return "\n".join([*lines, "", *_curves(rows, options), ""])
-
-
-def paired_difference(first: list[Losses], second: list[Losses]) -> tuple[float, float, float]:
-    """Mean and 95 % interval of first - second in nats per token, questions drawn together for
-    both and over all seeds."""
-    a, b = np.mean(first, axis=0), np.mean(second, axis=0)  # tokens are the same in all
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(len(a), size=(10_000, len(a)))
-    differences = (a[drawn, 0].sum(axis=1) - b[drawn, 0].sum(axis=1)) / a[drawn, 1].sum(axis=1)
-    low, high = np.percentile(differences, (2.5, 97.5))
-    return _mean(a) - _mean(b), float(low), float(high)
-
-
-def _curves(rows: Sequence[Row], options: argparse.Namespace) -> list[str]:
-    """Loss over steps on the topics held out of the training file."""
-    lines = ["| row | " + "loss after steps on held-out topics |", "|---|---|"]
-    for row in rows:
-        run = options.output / row.name / f"seed-{options.seeds[0]}" / "run"
-        points = _points(run)
-        if points:
-            shown = ", ".join(f"{step}: {loss:.4f}" for step, loss in points)
-            lines.append(f"| {row.title} | {shown} |")
-    return lines
-
-
-def _points(run: Path) -> list[tuple[int, float]]:
-    if (run / "log.jsonl").is_file():
-        logged = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-        return [(line["step"], line["held_out_loss"]) for line in logged if "held_out_loss" in line]
+def curve(run: Path) -> list[list[float]]:
+    """`[step, held-out loss]` of a run, of experts or of a dense LoRA."""
     states = sorted(run.glob("checkpoint-*/trainer_state.json"), key=lambda p: p.stat().st_mtime)
-    if not states:
-        return []
-    history = json.loads(states[-1].read_text())["log_history"]
-    return [(line["step"], line["eval_loss"]) for line in history if "eval_loss" in line]
+    history = json.loads(states[-1].read_text(encoding="utf-8"))["log_history"]
+    return [[line["step"], round(line["eval_loss"], 4)] for line in history if "eval_loss" in line]
 
 
-def _adapted(row: Row, base: Base, adapter: Path) -> Any:
+def attended(run: Path) -> dict[str, float] | None:
+    """How many bits a held-out answer's experts say about its topic, and what chance gives."""
+    choices = read_run(run).choices
+    found = specialisation(choices.topics, choices.counts) if choices else None
+    if found is None:
+        return None
+    return {
+        "bits": round(found.mean, 4),
+        "shuffled": round(found.baseline, 4),
+        "shuffled_95": round(found.baseline_high, 4),
+        "p": round(found.p_value, 4),
+    }
+
+
+def adapted(row: Row, base: Base, adapter: Path) -> Any:
+    """The base with a row's adapter."""
     if row.dense_rank:
         return PeftModel.from_pretrained(base.model, str(adapter))
     return load_adapter(base, adapter)
 
 
-def _trained(folder: Path) -> dict[str, Any]:
-    path = folder / "train.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _mean(losses: Losses) -> float:
-    return float(losses[:, 0].sum() / losses[:, 1].sum())
+def _folder(row: Row, seed: int, options: argparse.Namespace) -> Path:
+    folder: Path = options.output / row.name / f"seed-{seed}"
+    return folder
 
 
 if __name__ == "__main__":
