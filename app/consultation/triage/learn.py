@@ -36,7 +36,7 @@ from sparsedoctor.core.errors import SparseDoctorError, run_command
 
 ALARMING = ("emergency", "crisis")
 HARMLESS = ("days", "selfcare", "info", "past", "chat")
-FALSE_ALARM = {"emergency": 0.05, "today": 0.12, "crisis": 0.007}  # share of harmless texts
+FALSE_ALARM = {"emergency": 0.03, "today": 0.12, "crisis": 0.007}  # share of harmless texts
 _EXAMPLES = "rules"  # the set of the rules' own examples, always learned from
 _EVERYDAY = "everyday"  # writer of the sets of plain small complaints: not for thresholds
 _DECAY = 0.03  # L2
