@@ -36,7 +36,7 @@ from pathlib import Path
 
 from eval_table_base import as_folder
 from eval_table_report import REFERENCE, write_table
-from eval_table_rows import ROWS, TRACKS, Row, Track
+from eval_table_rows import ROWS, SHAPE, TRACKS, Row, Track
 from eval_table_training import train, tuned_rate
 
 from sparsedoctor.core.errors import SparseDoctorError, run_command
@@ -107,6 +107,7 @@ def arguments() -> argparse.Namespace:
 def same_table(options: argparse.Namespace) -> None:
     """Keep the settings of a table; refuse to go on with other ones. Raises SparseDoctorError."""
     given = {name: value for name, value in vars(options).items() if name not in _FREE}
+    given |= {"shape": list(SHAPE), "flags": {row.name: list(row.flags or ()) for row in ROWS}}
     path = options.output / SETTINGS
     if not path.is_file():
         write_json(path, given)
@@ -155,7 +156,7 @@ def train_and_score(
 ) -> None:
     """One row and seed, in whatever process; nothing is done twice."""
     began = time.monotonic()
-    folder = options.output / row.name / f"seed-{seed}"
+    folder = options.output / row.folder(seed)
     if row.name != "base":
         rate = tuned_rate(row, files, options)
         train(row, files, folder, options, seed=seed, rate=rate, steps=options.steps)
@@ -168,7 +169,7 @@ def clean_training(track: Track, data: Path, folder: Path) -> list[Path]:
     cleaned = [folder / Path(name).name.removesuffix(".gz") for name in track.training]
     if all(path.is_file() for path in cleaned):
         return cleaned
-    evaluation = [data / path for _, path in track.benchmarks]
+    evaluation = [data / path for _, path in dict.fromkeys((*track.benchmarks, track.loss))]
     # A folder of subjects stands for its test files.
     evaluation = [path / "test" if path.is_dir() else path for path in evaluation]
     for name, target in zip(track.training, cleaned, strict=True):

@@ -7,6 +7,8 @@ seconds.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -32,7 +34,12 @@ def dequantise(base: str, folder: Path) -> None:
     from sparsedoctor.core.moe.base import load_base
 
     loaded = load_base(base)
-    parts = folder.with_name(folder.name + ".part")
+    parts = folder.with_name(f".{folder.name}.{os.getpid()}")
     loaded.tokenizer.save_pretrained(str(parts))
     loaded.model.save_pretrained(str(parts))
-    parts.replace(folder)
+    try:
+        parts.replace(folder)
+    except OSError:  # another call was faster
+        shutil.rmtree(parts)
+        if not folder.is_dir():
+            raise

@@ -4,7 +4,7 @@
 
 The same data, order, rows in a step, schedule and optimiser as `sparsedoctor-train` with the same
 settings; only what is trained differs: PEFT's LoRA on gate, up and down of every layer, with the
-scale alpha / rank = 2 that the experts have by default. Goes on from its last checkpoint.
+alpha of the table's experts. Goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import transformers
+from eval_table_rows import ALPHA
 from peft import LoraConfig, get_peft_model
 from transformers import Trainer
 from transformers.trainer_utils import get_last_checkpoint
@@ -30,8 +31,6 @@ from sparsedoctor.train.material import choose_examples, encode_material
 from sparsedoctor.train.run import training_arguments
 from sparsedoctor.train.settings import DataSettings, RunSettings
 from sparsedoctor.train.trainer import ExpertTrainer
-
-SCALE = 2.0  # alpha / rank
 
 
 class DenseTrainer(Trainer):  # type: ignore[misc]
@@ -95,7 +94,7 @@ def train_dense(run: RunSettings, data: DataSettings, rank: int, output: Path) -
     material = encode_material(examples, data, base.tokenizer)
     config = LoraConfig(
         r=rank,
-        lora_alpha=SCALE * rank,
+        lora_alpha=ALPHA,
         target_modules=["gate_proj", "up_proj", "down_proj"],
         task_type="CAUSAL_LM",
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from eval_table_rows import UNTRAINED
 from eval_table_training import TRAIN_FILE
 
 from sparsedoctor.train.evaluate.comparing import Run, probability, read_run
@@ -73,7 +74,7 @@ def _heads(benchmarks: Sequence[str]) -> tuple[list[list[str]], ...]:
 def finished(folder: Path, labels: Sequence[str]) -> dict[str, dict[str, Run]]:
     """The seeds of a row that have every result."""
     seeds = {}
-    for seed in sorted(folder.glob("seed-*")):
+    for seed in sorted((folder / UNTRAINED, *folder.glob("seed-*"))):
         if all((seed / label / "result.json").is_file() for label in labels):
             seeds[seed.name] = {label: read_run(seed / label) for label in labels}
     return seeds
@@ -138,21 +139,19 @@ def _discordant(n: int, theirs: int, ours: int) -> list[str]:
 
 
 def pairs_of(seeds: Seeds, reference: Seeds, label: str) -> Pairs:
-    """Seeds are paired in their order; an untrained row meets every seed of the reference."""
-    ours, theirs = list(seeds.values()), list(reference.values())
-    count = len(theirs) if len(ours) == 1 else min(len(ours), len(theirs))
-    return [(ours[i if len(ours) > 1 else 0][label], theirs[i][label]) for i in range(count)]
+    """A row and the reference with the same seed; an untrained row meets every seed."""
+    if UNTRAINED in seeds:
+        return [(seeds[UNTRAINED][label], theirs[label]) for theirs in reference.values()]
+    common = [seed for seed in seeds if seed in reference]
+    return [(seeds[seed][label], reference[seed][label]) for seed in common]
 
 
 def _over_benchmarks(
     seeds: Seeds, reference: Seeds, benchmarks: Sequence[str], value: Value
 ) -> Difference | None:
     """Reference minus row of the mean over benchmarks; questions are drawn with all their seeds."""
-    if not reference:
-        return None
-    return paired_bootstrap(
-        [_gains(pairs_of(seeds, reference, name), value) for name in benchmarks]
-    )
+    pairs = [pairs_of(seeds, reference, name) for name in benchmarks]
+    return paired_bootstrap([_gains(each, value) for each in pairs]) if all(pairs) else None
 
 
 def _gains(pairs: Pairs, value: Value) -> list[float]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 EXPERTS, TOP_K, RANK = 4, 2, 8
 # AdamW moves what a pair computes by about alpha times the learning rate at each step, whatever
-# its rank. So an expert gets the alpha of the dense LoRA that it is compared with; with that of
-# its own rank it would learn E times more slowly.
+# its rank. So an expert and every dense LoRA get one alpha, that of rank E * r; with that of its
+# own rank an expert would learn E times more slowly. A shared pair has it too, and the experts
+# beside it half of it.
 ALPHA = 2 * EXPERTS * RANK
 SHAPE = (
     *("--experts", str(EXPERTS), "--top-k", str(TOP_K)),
@@ -20,12 +21,20 @@ SHARED = (
 )
 
 
+UNTRAINED = "untrained"  # what stands for the seed in the base's folder
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     name: str
     title: str
     dense_rank: int = 0  # a dense LoRA of this rank
     flags: tuple[str, ...] | None = None  # of sparsedoctor-train
+
+    def folder(self, seed: int) -> str:
+        """Where its results with a seed lie, below the table's folder."""
+        learned = self.dense_rank or self.flags is not None
+        return f"{self.name}/seed-{seed}" if learned else f"{self.name}/{UNTRAINED}"
 
 
 ROWS = (

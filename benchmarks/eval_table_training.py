@@ -21,6 +21,7 @@ from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.journal import write_json
 
 TRAIN_FILE = "train.json"  # what a finished training left: seconds, memory, held-out loss
+DESCRIPTIONS = ("sparsedoctor.json", "dense.json")  # the last file of a finished adapter
 LOG_FILE = "train.log"  # what it said, where several run beside each other
 
 
@@ -51,15 +52,24 @@ def train(
     rate: float,
     steps: int,
 ) -> None:
-    """Train into `folder` in a process of its own, unless that is done."""
+    """Train into `folder` in a process of its own, unless that is done.
+
+    A training whose adapter is there was stopped before its figures were written; what it took is
+    then unknown.
+    """
     if (folder / TRAIN_FILE).is_file():
+        return
+    adapter = folder / "run" / "adapter"
+    done: dict[str, object] = {"row": asdict(row), "seed": seed, "rate": rate, "steps": steps}
+    if any((adapter / name).is_file() for name in DESCRIPTIONS):
+        write_json(folder / TRAIN_FILE, done | trained(adapter))
         return
     command = training_command(row, files, folder, options, seed=seed, rate=rate, steps=steps)
     print(f"training {folder.relative_to(options.output)}", flush=True)
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         log = None
-        if getattr(options, "jobs", 1) > 1:
+        if options.jobs > 1:
             folder.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context((folder / LOG_FILE).open("ab"))
         process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -70,17 +80,12 @@ def train(
             f"training {folder} stopped with code {process.returncode}"
             f"{f', see {folder / LOG_FILE}' if log else ''}; call this again to go on"
         )
-    done = {
-        "row": asdict(row),
-        "seed": seed,
-        "rate": rate,
-        "steps": steps,
+    took = {
         "seconds": round(time.monotonic() - began, 1),
         "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_bytes": usage.ru_maxrss * 1024,
-        **trained(folder / "run" / "adapter"),
     }
-    write_json(folder / TRAIN_FILE, done)
+    write_json(folder / TRAIN_FILE, done | took | trained(adapter))
 
 
 def training_command(
@@ -96,22 +101,21 @@ def training_command(
     """The command that trains a row, or goes on with it.
 
     A training of few steps needs its warm-ups shorter: the learning rate's, and that of contrast
-    and route, which else would not have their weight before the end. `train_rows.py` names
-    neither, nor how often the held-out loss is measured.
+    and route, which else would not have their weight before the end.
     """
     run = folder / "run"
-    interval = max(1, steps // getattr(options, "evaluations", 4))
+    interval, third = max(1, steps // options.evaluations), max(1, steps // 3)
     common = {
         "--base": options.base,
         "--steps": steps,
         "--batch": options.batch,
         "--max-tokens": options.max_tokens,
         "--learning-rate": rate,
-        "--warmup": min(getattr(options, "warmup", 10), max(1, steps // 3)),
+        "--warmup": min(options.warmup, third),
         "--seed": seed,
         "--evaluate-every": interval,
         "--save-every": interval,
-        "--held-out-limit": getattr(options, "held_out_limit", 64),
+        "--held-out-limit": options.held_out_limit,
         "--threads": options.threads,
     }
     flags = [str(part) for pair in common.items() for part in pair]
@@ -122,13 +126,13 @@ def training_command(
     trainer = str(Path(sys.executable).parent / "sparsedoctor-train")
     if (run / "run.json").is_file():
         return [trainer, "--resume", str(run)]
-    own = [*SHAPE, "--warmup-steps", str(getattr(options, "warmup_steps", 50)), *(row.flags or ())]
+    own = [*SHAPE, "--warmup-steps", str(min(options.warmup_steps, third)), *(row.flags or ())]
     return [trainer, "--output", str(run), *flags, *own, *data]
 
 
 def trained(adapter: Path) -> dict[str, object]:
     """The held-out loss and the number of trained parameters of a finished adapter."""
-    for name in ("sparsedoctor.json", "dense.json"):
+    for name in DESCRIPTIONS:
         if (adapter / name).is_file():
             document = json.loads((adapter / name).read_text(encoding="utf-8"))
     with safe_open(str(adapter / "adapter_model.safetensors"), framework="np") as file:

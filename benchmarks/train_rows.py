@@ -60,22 +60,18 @@ def main() -> int:
     if not (options.data / MEDQUAD.loss[1]).is_file():
         raise SparseDoctorError(f"there is no {options.data / MEDQUAD.loss[1]}; see docs/data.md")
     rows = urgent([row for row in ROWS if not options.rows or row.name in options.rows])
-    todo = [
-        (row, seed)
-        for seed in options.seeds
-        for row in rows
-        if (row.name != "base" or seed == options.seeds[0])
-        and not (_folder(row, seed, options) / MEASURED).is_file()
-    ]
 
     def tabled() -> None:
-        write_text(options.output / "ROWS.md", table(options.output, options.seeds))
+        write_text(options.output / "ROWS.md", table(options.output))
 
-    if todo:
-        files = clean_training(MEDQUAD, options.data, options.output / "data")
-        options.base = as_folder(options.base, options.output / "weights")
-        work = partial(train_and_measure, files=files, options=options)
-        carry_out(work, todo, options.jobs, tabled)
+    for seed in options.seeds:  # the first one finds the rate of every row
+        files = {row: options.output / row.folder(seed) / MEASURED for row in rows}
+        todo = [(row, seed) for row, file in files.items() if not file.is_file()]
+        if todo:
+            training = clean_training(MEDQUAD, options.data, options.output / "data")
+            options.base = as_folder(options.base, options.output / "weights")
+            work = partial(train_and_measure, files=training, options=options)
+            carry_out(work, todo, options.jobs, tabled)
     tabled()
     print((options.output / "ROWS.md").read_text(encoding="utf-8"))
     return 0
@@ -95,6 +91,8 @@ def arguments() -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[17])
     add("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
     add("--rows", nargs="+", choices=[row.name for row in ROWS])
+    add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
+    add("--warmup-steps", type=int, default=50, help="of contrast and route, likewise")
     add("--evaluations", type=int, default=3, help="of the held-out loss, in a training")
     add("--held-out-limit", type=int, default=64, help="examples, while training")
     add("--questions", type=int, default=200, help="of the held-out file; 0 for all")
@@ -108,7 +106,7 @@ def arguments() -> argparse.Namespace:
 def train_and_measure(row: Row, seed: int, files: list[Path], options: argparse.Namespace) -> None:
     """Tune, train and measure one row with a seed; what is done is not done again."""
     began = time.monotonic()
-    folder = _folder(row, seed, options)
+    folder = options.output / row.folder(seed)
     found: dict[str, Any] = {"title": row.title}
     if row.name != "base":
         rate = tuned_rate(row, files, options)
@@ -167,11 +165,6 @@ def adapted(row: Row, base: Base, adapter: Path) -> Any:
     if row.dense_rank:
         return PeftModel.from_pretrained(base.model, str(adapter))
     return load_adapter(base, adapter)
-
-
-def _folder(row: Row, seed: int, options: argparse.Namespace) -> Path:
-    folder: Path = options.output / row.name / f"seed-{seed}"
-    return folder
 
 
 if __name__ == "__main__":

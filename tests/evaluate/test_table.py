@@ -22,16 +22,17 @@ def exam(number: int, prefix: str) -> dict[str, object]:
 
 
 def write_data(root: Path) -> Path:
-    """The folders that the English track reads; one training row is a test question."""
+    """The folders that the English track reads; one row of each training file is asked in a
+    test."""
     test = [exam(i, "test") | {"subject": f"s{i % 2}"} for i in range(8)]
     write_lines(root / "eval" / "mmlu_med_test.jsonl.gz", test)
     write_lines(root / "eval" / "medmcqa_dev.jsonl.gz", [exam(i, "dev") for i in range(8)])
     answers = [
         {"question": f"What is number {i}?", "answer": f"A thing of kind {i}.", "focus": f"f{i}"}
-        for i in range(12)
+        for i in range(24)
     ]
-    write_lines(root / "eval" / "medquad_dev.jsonl.gz", answers)
-    write_lines(root / "train" / "medquad_train.jsonl.gz", answers)
+    write_lines(root / "eval" / "medquad_dev.jsonl.gz", answers[:12])
+    write_lines(root / "train" / "medquad_train.jsonl.gz", answers[11:])
     leaked = [{name: test[3][name] for name in ("question", "options", "answer")}]
     rows = [exam(i, "train") for i in range(12)]
     write_lines(root / "train" / "en_exam_train.jsonl.gz", rows + leaked)
@@ -62,6 +63,8 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
     assert done.returncode == 0, done.stderr
     kept = (output / "data" / "en_exam_train.jsonl").read_text().splitlines()
     assert len(kept) == 12  # the row that is a test question is left out
+    kept = (output / "data" / "medquad_train.jsonl").read_text().splitlines()
+    assert len(kept) == 12  # and the one whose answer's loss is measured
     text = (output / "TABLE.md").read_text()
     accuracy, losses, *_ = text.split("\n\n| ")
     for table in ("\n| " + accuracy, "\n| " + losses):

@@ -107,10 +107,11 @@ def paired_bootstrap(
 ) -> Difference:
     """Resample questions and take the mean difference over benchmarks.
 
-    `differences` holds for each benchmark one number a question: second run minus first, 1, 0 or
-    -1, or the mean of that over seeds (a question is then resampled with all its seeds, which are
-    no questions of their own). Every benchmark is resampled by itself and counts the same. p is
-    twice the share of resamples on the far side of zero, never below 2 / (samples + 1).
+    `differences` holds for each benchmark one number a question: second run minus first, in right
+    answers (1, 0 or -1) or in nats, or the mean of that over seeds (a question is then resampled
+    with all its seeds, which are no questions of their own). Every benchmark is resampled by
+    itself and counts the same. p is twice the share of resamples on the far side of zero, never
+    below 2 / (samples + 1).
     """
     generator = np.random.default_rng(seed)
     drawn = np.zeros(samples)
@@ -118,10 +119,13 @@ def paired_bootstrap(
     for values in differences:
         if not values:
             raise ValueError("there is no question to compare")
-        # Few values occur, so a resample is one draw of how often each does.
+        # A resample is one draw of how often each value occurs: few do, where answers are counted.
         kinds, counts = np.unique(np.round(np.asarray(values, dtype=float), 12), return_counts=True)
         n = len(values)
-        drawn += generator.multinomial(n, counts / n, samples) @ kinds / n / len(differences)
+        for begin in range(0, samples, _AT_ONCE):
+            block = drawn[begin : begin + _AT_ONCE]
+            times = generator.multinomial(n, counts / n, len(block))
+            block += times @ kinds / n / len(differences)
         observed += float(kinds @ counts) / n / len(differences)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Difference(observed, float(low), float(high), _two_sided(drawn))

@@ -1,0 +1,96 @@
+"""The rows of MedQuAD: their table by hand, and the script from data to ROWS.md on a tiny base."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evaluate.exam_files import write_lines
+from tiny_models import make_tiny_model
+
+pytest.importorskip("peft", reason="training needs sparsedoctor[train]")
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def rows_table(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import train_rows_table
+
+    yield train_rows_table
+    for name in ("train_rows_table", "eval_table_rows"):
+        sys.modules.pop(name, None)
+
+
+def left(folder: Path, title: str, losses: list[list[float]], **more: Any) -> None:
+    folder.mkdir(parents=True)
+    (folder / "measured.json").write_text(json.dumps({"title": title, "losses": losses, **more}))
+
+
+def test_losses_are_per_token_and_differences_pair_questions_of_the_same_seed(
+    rows_table: Any, tmp_path: Path
+) -> None:
+    left(tmp_path / "base" / "untrained", "untouched", [[8.0, 2], [4.0, 2]])
+    for seed, gain in ((1, 1.0), (2, 3.0)):
+        left(tmp_path / "moe" / f"seed-{seed}", "plain", [[6.0, 2], [4.0, 2]], rate=1e-3)
+        ours = [[6.0 - gain, 2], [4.0 - gain, 2]]
+        left(tmp_path / "sparsedoctor" / f"seed-{seed}", "ours", ours, rate=1e-3)
+    left(tmp_path / "moe" / "seed-3", "plain", [[100.0, 2], [100.0, 2]], rate=1e-3)
+    text = rows_table.table(tmp_path)
+    assert "| untouched |  | 0 | 1 | 3.0000 | 20.086 |" in text
+    assert "| ours | 0.001 | 0 | 2 | 1.5000 | 4.482 |" in text  # (8 + 4) / 2 seeds / 4 tokens
+    # Seed 3 has no partner. Every question gains 2 of 2 tokens, however they are drawn.
+    assert "| sparsedoctor - moe | -1.0000 | -1.0000 to -1.0000 |" in text
+    assert "dense" not in text
+
+
+def test_rows_without_a_seed_in_common_are_not_compared(rows_table: Any, tmp_path: Path) -> None:
+    left(tmp_path / "moe" / "seed-1", "plain", [[6.0, 2]])
+    left(tmp_path / "sparsedoctor" / "seed-2", "ours", [[5.0, 2]])
+    assert "sparsedoctor - moe" not in rows_table.table(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_rows_are_tuned_trained_and_tabled_and_go_on_from_their_measurements(
+    tmp_path: Path,
+) -> None:
+    make_tiny_model(tmp_path / "tiny", "llama")
+    answers = [
+        {
+            "question": f"What is number {i}?",
+            "answer": f"A thing of kind {i}, as large as {i * i}.",
+            "focus": f"f{i}",
+            "qtype": ("causes", "symptoms")[i % 2],
+        }
+        for i in range(60)
+    ]
+    write_lines(tmp_path / "data" / "eval" / "medquad_dev.jsonl.gz", answers[:12])
+    write_lines(tmp_path / "data" / "train" / "medquad_train.jsonl.gz", answers[10:])
+    output = tmp_path / "out"
+    command = [sys.executable, str(BENCHMARKS / "train_rows.py"), "--output", str(output)]
+    command += ["--base", str(tmp_path / "tiny"), "--data", str(tmp_path / "data"), "--steps", "4"]
+    command += ["--batch", "2", "--max-tokens", "96", "--questions", "6", "--jobs", "2"]
+    command += ["--rates", "1e-3", "4e-3", "--rows", "base", "dense-parameters", "sparsedoctor"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len((output / "data" / "medquad_train.jsonl").read_text().splitlines()) == 48
+    ours = json.loads((output / "sparsedoctor" / "seed-17" / "measured.json").read_text())
+    assert set(ours["tuning"]) == {"0.001", "0.004"}
+    assert len(ours["losses"]) == 6
+    assert ours["curve"][-1][0] == 4
+    text = (output / "ROWS.md").read_text()
+    assert "| sparsedoctor - dense-parameters |" in text
+    # Nothing but the measurements is needed to go on.
+    for path in sorted(output.rglob("*"), reverse=True):
+        if path.is_file() and path.name not in ("measured.json", "settings.json"):
+            path.unlink()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "training" not in again.stdout
+    assert (output / "ROWS.md").read_text() == text
