@@ -21,8 +21,10 @@ class ExpertSettings:
     language-model loss gives the router no gradient."""
     rank: int = 8
     """Rank r of each expert's pairs."""
-    alpha: float = 16.0
-    """Scale of an expert's update: alpha / rank."""
+    alpha: float = 64.0
+    """Scale of an expert's update: alpha / rank. A step of AdamW changes what a pair computes by
+    about alpha times the learning rate, whatever its rank: that of a dense LoRA of all experts'
+    ranks lets experts learn as fast as it does."""
     shared_rank: int = 0
     """Rank r0 of the pair that every token uses beside its experts; 0 for none."""
     shared_alpha: float = 32.0
