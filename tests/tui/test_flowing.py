@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 from textual.widgets import Static
 
 from sparsedoctor.app.tui.flowing import flowing
@@ -27,6 +28,40 @@ from sparsedoctor.app.tui.flowing import flowing
 )
 def test_spaces_beside_chinese_go_and_others_stay(text: str, drawn: str) -> None:
     assert flowing(text) == drawn
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("1) 休息\n2) 喝水 8 杯", "1) 休息\n2) 喝水8杯"),
+        ("- 先这样：\n  1) 休息", "- 先这样：\n  1) 休息"),
+        ("> 1) 休息", "> 1) 休息"),
+        ("> - 10) 休息 3 天", "> - 10) 休息3天"),
+        ("温度 (39°) 偏高", "温度(39°)偏高"),  # no mark: it does not begin the line
+    ],
+)
+def test_the_mark_of_a_list_stays_a_mark(text: str, drawn: str) -> None:
+    assert flowing(text) == drawn
+    html = MarkdownIt().render(text)
+    assert MarkdownIt().render(drawn).count("<li>") == html.count("<li>")
+
+
+@pytest.mark.parametrize(
+    ("text", "element"),
+    [
+        ("注意 **“三天”**", "strong"),
+        ("注意 __三天__ 内", "strong"),
+        ("注意 *“三天”* 内", "em"),
+        ("注意 _“三天”_ 内", "em"),
+        ("请写 `a` 内", "code"),
+        ("## 说明 ##", "h2"),
+    ],
+)
+def test_emphasis_and_code_that_a_space_opens_or_closes_stay(text: str, element: str) -> None:
+    assert flowing(text) == text
+    drawn = MarkdownIt().render(flowing(text))
+    assert f"<{element}>" in drawn
+    assert not set("*_`#") & set(drawn)
 
 
 async def test_no_line_of_a_question_holds_only_its_mark(open_chat: Any) -> None:
