@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from textual import events
 from textual.widgets import Markdown
 
 from sparsedoctor.app.tui.prompt import LONGEST, Prompt
-from sparsedoctor.core.engine.protocol import EngineDied, EngineError
+from sparsedoctor.core.engine.protocol import EngineDied, EngineError, ModelInfo
 from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
 
 OpenChat = Any  # tests/tui/conftest.py
@@ -19,11 +20,25 @@ def answer(chat: Any, number: int = -1) -> str:
     return str(chat.cards[number].query_one(Markdown).source)
 
 
+class WaitingEngine(ScriptedEngine):
+    """Is loaded when the test says so, however slow this machine is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_load = threading.Event()
+
+    def load(self) -> ModelInfo:
+        assert self.may_load.wait(120)
+        return super().load()
+
+
 async def test_the_first_screen_is_there_before_the_model(open_chat: OpenChat) -> None:
-    async with open_chat(ScriptedEngine(load_delay=0.5)) as chat:
+    engine = WaitingEngine()
+    async with open_chat(engine) as chat:
         assert "loading" in chat.text("#state")
         assert "999" in chat.text("#emergency-line")
         assert "no medical advice" in chat.text("#label")
+        engine.may_load.set()
         await chat.ready()
 
 
