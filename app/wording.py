@@ -162,12 +162,13 @@ def failed(problem: object, language: Language) -> str:
     return labels(language).ask_again.format(told(problem, language).rstrip(".。"))
 
 
-def remarks_of(view: TurnView, language: Language) -> list[str]:
-    """What is said below an answer: when to get help earlier, notices, what was changed in it,
-    why it ended."""
+def remarks_of(view: TurnView, language: Language, *, notices: bool = True) -> list[str]:
+    """What is said below an answer: when to get help earlier, notices (unless they were told
+    before), what was changed in it, why it ended."""
     words = wording(language)
     lines = [view.earlier] if view.earlier else []
-    lines += [in_language(notice, language) for notice in view.notices]
+    if notices:
+        lines += [in_language(notice, language) for notice in view.notices]
     lines += [words.changed.format(remark) for remark in view.remarks]
     if view.cancelled:
         lines.append(words.cancelled)

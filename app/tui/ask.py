@@ -35,6 +35,7 @@ from sparsedoctor.app.wording import (
     leaves_computer,
     model_label,
     numbers_to_call,
+    remarks_of,
     urgency_title,
     where_words_go,
     wording,
@@ -122,11 +123,7 @@ def _language(options: argparse.Namespace, view: TurnView) -> Language:
 def _print_remarks(
     view: TurnView, model: Model, info: ModelInfo, region: str, language: Language
 ) -> None:
-    words = wording(language)
-    lines = [view.earlier]
-    lines += [words.changed.format(remark) for remark in view.remarks]
-    if view.finished and view.finished.reason == "length":
-        lines.append(words.too_long)
+    lines = remarks_of(view, language, notices=False)  # those were printed as they came
     lines.append(model_label(model, language, info))
     lines.append(emergency_line(region, language))
     if why_not := why_no_routing(info, language):
@@ -135,5 +132,5 @@ def _print_remarks(
         shares = expert_shares(view.routing, expert_names(model.bundle, model.experts, language))
         reached = ", ".join(f"{one.name} {one.share:.0%}" for one in shares)
         lines.append(f"{labels(language).experts}: {reached}")
-    lines.append(words.comma.join(facts_of(view, language)))
+    lines.append(wording(language).comma.join(facts_of(view, language)))
     print("".join(f"[{line}]\n" for line in lines if line), end="", file=sys.stderr, flush=True)
