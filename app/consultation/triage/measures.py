@@ -177,7 +177,7 @@ _UNITS = {
     "points": (_POINTS, 0, 10, re.compile("10|分")),
 }  # measure: pattern, least, most, one of these words must be there
 _PILLS = re.compile(
-    "of the|tab|pill|caps|capl|tylenol|paracetamol|panadol|profen|advil|aspirin|sleeping"
+    "of the|of those|tab|pill|caps|capl|tylenol|paracetamol|panadol|profen|advil|aspirin|sleeping"
 )
 _PIECES_ZH = re.compile("[片粒颗枚]")
 _AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周")
@@ -258,10 +258,9 @@ def _near(
 
 
 def _amounts(plain: str, numerals: Sequence[tuple[int, int]]) -> Iterator[re.Match[str]]:
-    pieces = _PIECES_ZH.search(plain)
-    if _PILLS.search(plain) or (pieces and "of those" in plain):
+    if _PILLS.search(plain):
         yield from _AMOUNT.finditer(plain)  # numbers may be English words
-    elif pieces:
+    elif _PIECES_ZH.search(plain):
         yield from _near(_AMOUNT, plain, numerals)
 
 
