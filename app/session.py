@@ -8,7 +8,7 @@ Knows no interface. One turn at a time; `cancel` may be called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,6 +21,7 @@ from sparsedoctor.app.consultation.consultation import (
     ConsultationEvent,
     Turn,
 )
+from sparsedoctor.app.consultation.emergency_reply import replaces_model
 from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.consultation.history.recorder import (
     Recorder,
@@ -29,11 +30,12 @@ from sparsedoctor.app.consultation.history.recorder import (
 )
 from sparsedoctor.app.consultation.history.summary_fields import summary_fields
 from sparsedoctor.app.consultation.intake import Intake
+from sparsedoctor.app.consultation.safety_net import safety_net
 from sparsedoctor.app.consultation.summary import export_summary
 from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.model_choice import Model
 from sparsedoctor.app.turn_view import TurnView
-from sparsedoctor.app.wording import is_alarm
+from sparsedoctor.app.wording import is_alarm, language_of_interface
 from sparsedoctor.core.engine.protocol import Sampling
 from sparsedoctor.core.errors import SparseDoctorError
 
@@ -116,7 +118,10 @@ class Session:
         saved = self._history.conversation(conversation)
         turns = restored_turns(self._history.messages(conversation))
         self._begin(restored_intake(saved.intake), private=False, turns=turns, id=conversation)
-        return [TurnView(turn.assessment, text=turn.answer, remarks=turn.remarks) for turn in turns]
+        return [
+            TurnView(turn.assessment, text=turn.answer, earlier=earlier, remarks=turn.remarks)
+            for turn, earlier in zip(turns, _earlier(turns, self.intake), strict=True)
+        ]
 
     def alarm(self) -> Assessment | None:
         """The last emergency or crisis of this conversation."""
@@ -183,3 +188,17 @@ class Session:
             model=lambda: self._engine.info or self._model.known(),
             conversation=self._conversation,
         )
+
+
+def _earlier(turns: Sequence[Turn], intake: Intake) -> Iterator[str]:
+    """When to get help earlier, for every turn that went to the model, "" for the others. It is
+    not saved but made again; an answer that ended before its first word had this line as well."""
+    asked_about = ""  # the words before, when something was asked back
+    for turn in turns:
+        words = f"{asked_about}\n\n{turn.words}" if asked_about else turn.words
+        asked_about = turn.words if turn.questions else ""
+        net = None
+        if not turn.questions and not replaces_model(turn.assessment):
+            language = language_of_interface(turn.assessment)
+            net = safety_net(words, turn.assessment, intake, language)
+        yield net.text if net else ""
