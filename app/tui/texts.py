@@ -53,7 +53,6 @@ class TerminalTexts(Labels):
     sure: str
     sure_all: str
     nothing_said: str
-    name_file: str
     saved_as: str
     # help
     help_text: str
@@ -128,7 +127,6 @@ _EN = TerminalTexts(
     sure="Delete “{}”? It cannot be brought back.",
     sure_all="Delete every conversation? None can be brought back.",
     nothing_said="Nothing was said yet; there is nothing to sum up.",
-    name_file="name a file",
     saved_as="Saved as {}; only you can read it.",
     help_text="""\
 # Help
@@ -250,7 +248,6 @@ _ZH = TerminalTexts(
     sure="删除“{}”？删除后无法恢复。",
     sure_all="删除所有对话？删除后无法恢复。",
     nothing_said="还没有说过什么，没有可总结的内容。",
-    name_file="请写文件名",
     saved_as="已保存为 {}；只有你能读。",
     help_text="""\
 # 帮助
