@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from sparsedoctor.core.base_models import DEMO_BASE, find_base
 from sparsedoctor.core.errors import SparseDoctorError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+settings.register_profile("sparsedoctor", deadline=None)  # no test asserts a time
+settings.load_profile("sparsedoctor")
 
 
 @pytest.fixture(autouse=True)

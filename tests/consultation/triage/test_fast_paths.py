@@ -19,10 +19,6 @@ _TEXTS = [text for sets in CASES.values() for texts in sets.values() for text in
 _BETWEEN = st.sampled_from([". ", "。", "\n\n", " ", "，", ", no ", "，没有"])
 
 
-settings.register_profile("fast paths", deadline=None, max_examples=40)
-settings.load_profile("fast paths")
-
-
 @st.composite
 def conversations(draw: st.DrawFn) -> str:
     texts = draw(st.lists(st.sampled_from(_TEXTS), max_size=4))
@@ -45,6 +41,7 @@ def simple_scores(of: Reading) -> tuple[float, float]:
     return max(score[0] for score in scores), max(score[1] for score in scores)
 
 
+@settings(max_examples=40)
 @given(conversations())
 def test_likeness_is_what_its_formula_says(text: str) -> None:
     of = reading(text)
@@ -52,13 +49,14 @@ def test_likeness_is_what_its_formula_says(text: str) -> None:
     assert (found.emergency, found.crisis) == pytest.approx(simple_scores(of), abs=1e-9)
 
 
-def test_likeness_of_every_description_is_what_its_formula_says() -> None:
+def test_likeness_of_each_seventh_description_is_what_its_formula_says() -> None:
     for described in read_descriptions()[::7]:
         of = described.reading
         found = likeness(of)
         assert (found.emergency, found.crisis) == pytest.approx(simple_scores(of), abs=1e-9)
 
 
+@settings(max_examples=40)
 @given(conversations())
 def test_what_weighs_most_are_known_pairs_of_words_that_speak_for_an_emergency(text: str) -> None:
     of = reading(text)
@@ -74,6 +72,7 @@ def test_what_weighs_most_are_known_pairs_of_words_that_speak_for_an_emergency(t
     assert spans == sorted(spans)
 
 
+@settings(max_examples=40)
 @given(st.text(max_size=200))
 def test_the_tokens_of_any_text_stand_where_they_say(text: str) -> None:
     found = read(text)

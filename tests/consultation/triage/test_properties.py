@@ -51,10 +51,9 @@ PLANS = (
     "攒了一瓶安眠药，今晚就不活了",
 )
 texts = st.sampled_from(cases(*ALARMING))
-settings.register_profile("triage", deadline=None, max_examples=40)
-settings.load_profile("triage")
 
 
+@settings(max_examples=40)
 @given(texts, st.lists(st.sampled_from(OTHER + MINIMISING), max_size=5), st.integers(0, 5))
 def test_other_sentences_never_lower_the_urgency(text: str, others: list[str], at: int) -> None:
     at = min(at, len(others))
@@ -63,17 +62,20 @@ def test_other_sentences_never_lower_the_urgency(text: str, others: list[str], a
     assert ORDER.index(assess(whole).urgency) <= ORDER.index(assess(text).urgency)
 
 
+@settings(max_examples=40)
 @given(texts, st.text(max_size=200))
 def test_any_text_after_it_never_lowers_the_urgency(text: str, more: str) -> None:
     assert assess(f"{text}\n\n{more}").urgency is Urgency.EMERGENCY
 
 
+@settings(max_examples=40)
 @given(texts, st.sampled_from(MINIMISING), st.booleans())
 def test_minimising_words_change_nothing(text: str, words: str, before: bool) -> None:
     whole = f"{words} {text}" if before else f"{text}. {words}"
     assert assess(whole).urgency is Urgency.EMERGENCY
 
 
+@settings(max_examples=40)
 @given(st.sampled_from(PLANS), st.lists(st.sampled_from(OTHER + MINIMISING), max_size=4))
 def test_a_plan_or_means_always_fires_a_crisis(plan: str, others: list[str]) -> None:
     for whole in (f"{plan}. {' '.join(others)}", f"{' '.join(others)} {plan}"):
@@ -82,6 +84,7 @@ def test_a_plan_or_means_always_fires_a_crisis(plan: str, others: list[str]) -> 
         assert found.urgency is Urgency.EMERGENCY
 
 
+@settings(max_examples=40)
 @given(st.lists(texts, min_size=2, max_size=4).flatmap(st.permutations))
 def test_the_order_of_sentences_does_not_matter(sentences: list[str]) -> None:
     forward = assess("\n\n".join(sentences))
@@ -90,17 +93,20 @@ def test_the_order_of_sentences_does_not_matter(sentences: list[str]) -> None:
     assert {f.rule for f in forward.findings} == {f.rule for f in backward.findings}
 
 
+@settings(max_examples=40)
 @given(texts)
 def test_full_width_forms_do_not_matter(text: str) -> None:
     wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
     assert {f.rule for f in assess(wide).findings} == {f.rule for f in assess(text).findings}
 
 
+@settings(max_examples=40)
 @given(texts)
 def test_capitals_do_not_matter(text: str) -> None:
     assert assess(text.upper()).urgency is Urgency.EMERGENCY
 
 
+@settings(max_examples=40)
 @given(st.text(max_size=400))
 def test_any_text_is_read(text: str) -> None:
     found = assess(text)
