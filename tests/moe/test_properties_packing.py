@@ -31,7 +31,8 @@ def _model(folder: Path, family: Any) -> Any:
         make_tiny_model(folder, family), dtype=torch.float32, attn_implementation="sdpa"
     )
     torch.manual_seed(2)
-    model = attach_experts(base, ExpertSettings(experts=4, top_k=2, rank=3, shared_rank=2), 16)
+    settings = ExpertSettings(experts=4, top_k=2, rank=3, alpha=16, shared_rank=2)
+    model = attach_experts(base, settings, 16)
     for name, parameter in model.named_parameters():
         if "lora_B" in name or "shared_B" in name or "lora_router" in name:
             torch.nn.init.normal_(parameter, std=0.3)
