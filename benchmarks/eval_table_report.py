@@ -177,10 +177,14 @@ def cost(folder: Path) -> list[str]:
     if not files:
         return ["", "", "", ""]
     documents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    minutes = fmean(document["seconds"] for document in documents) / 60
-    peak = max(document["peak_bytes"] for document in documents) / 1e9
     first = documents[0]
     trained = f"{first['parameters'] / 1e6:.2f} M"
+    # A training that was stopped before it wrote what it took has neither figure.
+    timed = [document for document in documents if "seconds" in document]
+    if not timed:
+        return [trained, f"{first['rate']:g}", "unknown", "unknown"]
+    minutes = fmean(document["seconds"] for document in timed) / 60
+    peak = max(document["peak_bytes"] for document in timed) / 1e9
     return [trained, f"{first['rate']:g}", f"{minutes:.1f}", f"{peak:.1f} GB"]
 
 
