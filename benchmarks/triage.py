@@ -15,7 +15,7 @@ import json
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -149,37 +149,48 @@ def _levels(described: Description, learned: Table) -> list[str]:
 
 
 def _speed() -> None:
-    """Rules alone, then likeness on the same reading, which `assess` leaves out where a rule has
-    called an emergency. Processor time, since it says less about what else the machine does."""
-    print(f"\ntime for {LENGTH:,} characters, {ROUNDS} rounds: median, best (milliseconds)")
+    """Rules alone, likeness on the same reading, which `assess` leaves out where a rule has called
+    an emergency, and the two one after the other, as for a person whom no rule sends anywhere.
+    By the clock, and processor time, since that says less about what else the machine does.
+    """
+    print(f"\ntime for {LENGTH:,} characters, {ROUNDS} rounds (milliseconds)")
+    print(f"  {'':36} clock: median  best  processor: median  best")
     for language in ("en", "zh"):
         file = CASES / f"{language}.yaml"
         sets: dict[str, list[str]] = yaml.safe_load(file.read_text("utf-8"))
         for kind in ("not_emergency", "emergency"):
             text = " ".join(sets[kind])
-            text = (text * (LENGTH // len(text) + 1))[:LENGTH]
-            if assess(text).urgency is not Urgency.EMERGENCY:
-                raise SystemExit(f"{kind}: no rule fires, so `assess` times likeness as well")
-            reading = Description("", kind, text).reading
-            wall, rules, alike = [], [], []
-            for _ in range(ROUNDS):
-                begun, used = time.perf_counter(), time.process_time()
-                assess(text)
-                wall.append(time.perf_counter() - begun)
-                rules.append(time.process_time() - used)
-                used = time.process_time()
-                _alike(reading, language_of(text), "", [])
-                alike.append(time.process_time() - used)
-            both = [sum(pair) for pair in zip(rules, alike, strict=True)]
-            print(f"  {file.stem}, {kind}")
-            for name, times in (
-                ("rules, by the clock", wall),
-                ("rules, processor", rules),
-                ("likeness, processor", alike),
-                ("both, processor", both),
-            ):
-                middle, best = statistics.median(times) * 1e3, min(times) * 1e3
-                print(f"    {name:20} {middle:6.2f} {best:6.2f}")
+            _speed_of(f"{language}, {kind}", (text * (LENGTH // len(text) + 1))[:LENGTH])
+
+
+def _speed_of(kind: str, text: str) -> None:
+    if assess(text).urgency is not Urgency.EMERGENCY:
+        raise SystemExit(f"{kind}: no rule fires, so `assess` times likeness as well")
+    reading = Description("", kind, text).reading
+
+    def alike() -> None:
+        _alike(reading, language_of(text), "", [])
+
+    def both() -> None:
+        assess(text)
+        alike()
+
+    _timed(f"{kind}: rules", lambda: assess(text))
+    _timed("likeness", alike)
+    _timed("both", both)
+
+
+def _timed(name: str, work: Callable[[], object]) -> None:
+    wall, processor = [], []
+    for _ in range(ROUNDS):
+        begun, used = time.perf_counter(), time.process_time()
+        work()
+        wall.append((time.perf_counter() - begun) * 1e3)
+        processor.append((time.process_time() - used) * 1e3)
+    print(
+        f"  {name:>36} {statistics.median(wall):13.2f} {min(wall):5.2f}"
+        f" {statistics.median(processor):18.2f} {min(processor):5.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -296,11 +296,15 @@ def _without_false_starts(
     starts = {s for s, after in negations.items() if any(reach[after : phrases.reach[s]])}
     if starts:
         meanings = (spans for name, spans in found.items() if not name.startswith(CUES))
-        false = {
-            (start, end)
-            for start, end in chain(chain.from_iterable(meanings), fakes)
-            if start in starts and any(reach[token] > end for token in range(negations[start], end))
-        }
+        false: set[Span] = set()
+        left = dict.fromkeys(starts, 0)  # where the longest ends that is left
+        for span in chain(chain.from_iterable(meanings), fakes):
+            start, end = span
+            if start in left:
+                if any(reach[token] > end for token in range(negations[start], end)):
+                    false.add(span)
+                else:
+                    left[start] = max(left[start], end)
         if false:
             cues = {
                 name: spans
@@ -308,8 +312,7 @@ def _without_false_starts(
                 if name.startswith(CUES) and name != f"{CUES}fake"
             }
             found = _without(found, false) | cues
-            phrases = _meanings(found, count)
-            phrases.add(found.get(f"{CUES}fake", ()))
+            phrases.replace(left)
     return found, phrases
 
 

@@ -94,6 +94,7 @@ class Lexicon:
         """
         hits: list[tuple[Sequence[str], Span]] = []
         keys, place, little = [*text.keys, _END], text.place, _LITTLE_WORDS
+        paths: list[tuple[Node, int, int]] = []  # node, next token, little words passed over
         for start, node in enumerate(map(self._nodes.get, text.keys)):
             if node is None:
                 continue
@@ -103,9 +104,8 @@ class Lexicon:
                 hits.append((concepts, (start, at)))
             if not (gap or (children and (keys[at] in children or keys[at] in little))):
                 continue
-            paths = [(node, at, 0)]  # node, next token, little words passed over
-            while paths:
-                here, at, passed = paths.pop()
+            here, passed = node, 0
+            while True:
                 children, _, gap = here
                 key, after = keys[at], at + 1
                 node = children.get(key)
@@ -133,6 +133,9 @@ class Lexicon:
                         if keys[at] in _ENDS_GAP or place[at + 1] > last:
                             break
                         at += 1
+                if not paths:
+                    break
+                here, at, passed = paths.pop()
         return hits
 
     def _add(self, concept: str, phrase: str) -> None:
@@ -200,6 +203,12 @@ class Cover:
             if end > reach[start]:
                 reach[start] = end
         self._known: list[int] = []
+
+    def replace(self, reach: Mapping[int, int]) -> None:
+        """Set where the longest span ends that begins at each of these tokens; 0 for none."""
+        for start, end in reach.items():
+            self.reach[start] = end
+        self._known = []
 
     def overlaps(self, token: int) -> bool:
         """Whether a span begins before `token` and goes on past it."""

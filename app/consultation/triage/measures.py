@@ -165,6 +165,8 @@ _DAYS = {
 _LATIN = re.compile("[a-z]{2}")
 _DIGITS = re.compile(r"[\d十百]+")
 _NUMERALS = re.compile(r"[\d一二两三四五六七八九十百半零几]+")
+# Chinese numbers too are common (一个, 一点): for ages and durations only those before a unit.
+_TIMES_ZH, _FAR = re.compile("[岁月天周分小钟日星礼年]"), 5  # characters after the number
 # English numbers are too common (a, one) to look around each: only those before a unit of time.
 _TIMES_EN = ("year", "yr", "month", "mth", "mo", "week", "wk", "day", "hour", "hr", "min")
 _COUNTED = re.compile(rf"(?<![a-z\d])(?:{'|'.join(_WORDS)})\s{{0,2}}[- ]?(?={'|'.join(_TIMES_EN)})")
@@ -223,13 +225,14 @@ def measures(plain: str) -> dict[str, list[Value]]:
             for value, match in _sugars(near_digits(_SUGAR)):
                 put("sugar", value, match)
     numerals = [match.span() for match in _NUMERALS.finditer(plain)]
+    times = [at for at in numerals if _TIMES_ZH.search(plain, at[1], at[1] + _FAR)]
     if any(unit in plain for unit in _TIMES_EN):
         numerals = sorted([*numerals, *(match.span() for match in _COUNTED.finditer(plain))])
     if numerals and speaks_of(_AGE_WORDS):
-        for value, match in _ages(plain, numerals):
+        for value, match in _ages(plain, numerals, times):
             put("age", value, match)
-    for pattern in (_DURATION, _DURATION_ZH):
-        for match in _near(pattern, plain, numerals):
+    for pattern, near in ((_DURATION, numerals), (_DURATION_ZH, times)):
+        for match in _near(pattern, plain, near):
             put("days", number(match[1]) * _DAYS[match[2]], match)
     worded = "day" in plain or "night" in plain  # the third day
     for match in _DAY_NUMBER.finditer(plain) if worded else _near(_DAY_NUMBER, plain, numerals):
@@ -315,14 +318,16 @@ def _temperatures(matches: Iterable[re.Match[str]]) -> Iterator[tuple[float, re.
             yield value, match
 
 
-def _ages(plain: str, numerals: Sequence[tuple[int, int]]) -> Iterator[tuple[float, re.Match[str]]]:
+def _ages(
+    plain: str, numerals: Sequence[tuple[int, int]], times: Sequence[tuple[int, int]]
+) -> Iterator[tuple[float, re.Match[str]]]:
     for match in _near(_AGE, plain, numerals) if _LATIN.search(plain) else ():
         count, unit = match[1] or match[3], match[2] or match[4]
         if count:
             yield number(count) * _DAYS[unit] / 365, match
         else:
             yield float(next(group for group in match.groups()[4:] if group)), match
-    for match in _near(_AGE_ZH, plain, numerals):
+    for match in _near(_AGE_ZH, plain, times):
         years, months, born, born_unit, small, small_unit, child, child_unit = match.groups()
         if years:
             yield number(years), match

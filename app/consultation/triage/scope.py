@@ -21,6 +21,7 @@ _REACH = {"deny": 60.0, "no": 14.0, "not": 5.0, "not_next": 1.7}
 _LISTS = ("deny", "no")  # may reach over the commas of an enumeration
 _HISTORY_REACH = 9.0
 _FINE_REACH = 2  # tokens
+_AND = ("and", "plus", "&", "+")
 _QUOTES = {'"': '"', "「": "」", "『": "』", "《": "》"}
 _LONGEST_QUOTE = 80  # tokens
 
@@ -194,14 +195,21 @@ def _sentences(text: Text, cues: _Cues, result: Scopes) -> None:
 
 
 def _past(text: Text, cues: _Cues, unreal: bytearray) -> None:
-    """The clause of a cue of the distant past, unless it goes on ("since last year")."""
+    """The clause of a cue of the distant past, unless it goes on ("since last year").
+
+    Where the cue ends a statement, "and" begins another: "had a stent three years ago and crushing
+    chest pain".
+    """
     over = Cover(cues.of("recovered"), len(text))
     ongoing = {span[0] for span in cues.of("ongoing") if not over.contains(span)}
     for start, end in cues.of("past"):
         first, last = start, end
         while first > 0 and _same_clause(text, first - 1, start):
             first -= 1
+        ends_statement = first < start
         while last < len(text) and _same_clause(text, last, start):
+            if ends_statement and text.keys[last] in _AND:
+                break
             last += 1
         if not ongoing.intersection(range(first, last)):
             unreal[first:last] = b"\x01" * (last - first)

@@ -157,3 +157,25 @@ def test_a_wish_to_die_is_not_past_with_what_stands_before_it(text: str) -> None
 )
 def test_what_is_wholly_past_raises_no_alarm(text: str) -> None:
     assert assess(text).urgency is not Urgency.EMERGENCY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "had a stent three years ago and crushing chest pain",
+        "had a bypass in 2015 and chest pain spreading down my left arm",
+    ],
+)
+def test_and_after_the_past_begins_the_present(text: str) -> None:
+    assert assess(text).urgency is Urgency.EMERGENCY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "three years ago I had a heart attack and crushing chest pain",
+        "I had crushing chest pain two years ago",
+    ],
+)
+def test_the_past_alone_stays_past(text: str) -> None:
+    assert assess(text).urgency is not Urgency.EMERGENCY
