@@ -10,24 +10,28 @@ On SmolLM2-135M at 2,048 tokens a step, for E = 4 and 8 (k = 2, r = 8), float32 
                sorted to its expert (how MixLoRA does it)
 The forms take turns within each repetition, so that a busy machine slows all of them alike;
 medians are compared. Peak memory is measured in a process of its own for each form: the highest
-resident size (or allocated device memory) above that of the loaded model.
+resident size (or allocated device memory) above that of the loaded model. The base is dequantised
+once for all of them, and attention is the trainer's (eager for bfloat16 on a CPU).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from eval_table_base import as_folder
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,6 +43,7 @@ from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
 from sparsedoctor.core.moe.router import Routing
 from sparsedoctor.core.moe.settings import ExpertSettings, SupervisionSettings
 from sparsedoctor.core.moe.supervision import RoutingSupervisor
+from sparsedoctor.train.memory import peak_memory, resident_memory
 
 FORMS = ("dense", "layer", "contrast", "naive")
 RANK, TOP_K = 8, 2
@@ -84,10 +89,15 @@ def naive_experts(
     return BlockOutput(y, x.new_zeros(len(x), 2 * weights.experts * weights.rank))
 
 
-def build(form: str, case: Case, device: str) -> tuple[nn.Module, Callable[[Tensor], None]]:
+def build(
+    form: str, case: Case, options: argparse.Namespace
+) -> tuple[nn.Module, Callable[[Tensor], None]]:
     """A model of one form, and a function that takes one step's forward and backward pass."""
     torch.manual_seed(0)
-    base = load_base("smollm2", getattr(torch, case.dtype)).model.to(device)
+    device = options.device
+    attention = "eager" if case.dtype == "bfloat16" and device == "cpu" else None
+    dtype = getattr(torch, case.dtype)
+    base = load_base(options.base, dtype, attention=attention).model.to(device)
     if form == "dense":
         rank = case.experts * RANK
         targets = ["gate_proj", "up_proj", "down_proj"]
@@ -138,7 +148,7 @@ def timed(form: str, model: nn.Module, step: Callable[[Tensor], None], ids: Tens
 def measure_times(case: Case, options: argparse.Namespace) -> dict[str, float]:
     """Medians over `repeat` rounds in which every form takes one step."""
     ids = _tokens(options)
-    built = {form: build(form, case, options.device) for form in FORMS}
+    built = {form: build(form, case, options) for form in FORMS}
     for form, (model, step) in built.items():
         timed(form, model, step, ids)  # warm up
     seconds: dict[str, list[float]] = {form: [] for form in FORMS}
@@ -151,20 +161,22 @@ def measure_times(case: Case, options: argparse.Namespace) -> dict[str, float]:
 def measure_peak(form: str, case: Case, options: argparse.Namespace) -> int:
     """Bytes above the loaded model at the peak of a step. Run it in a fresh process."""
     ids = _tokens(options)
-    model, step = build(form, case, options.device)
+    model, step = build(form, case, options)
     if options.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         loaded = torch.cuda.memory_allocated()
         timed(form, model, step, ids)
         return torch.cuda.max_memory_allocated() - loaded
-    loaded = _resident()
+    loaded = resident_memory(cuda=False)
+    _forget_peak()  # loading may take more than a step
     timed(form, model, step, ids)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - loaded
+    return peak_memory(cuda=False) - loaded
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--base", default="smollm2", help="smollm2, a GGUF file or a folder")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--tokens", type=int, default=2048, help="tokens of a step")
     parser.add_argument("--row", type=int, default=512, help="tokens of a row")
@@ -183,18 +195,26 @@ def main() -> int:
         form, experts, dtype = options.peak
         print(measure_peak(form, Case(int(experts), dtype), options))
         return 0
-    measured = {}
+    with tempfile.TemporaryDirectory() as folder:
+        options.base = as_folder(options.base, Path(folder) / "base")
+        measured = measure(options)
+    if options.json:
+        print(json.dumps(summary(measured, options.device)))
+    return 0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Measured]:
+    """Every case, printed as soon as it is measured."""
     print(f"{'':<14}{'form':<10}{'s/step':>9}{'tokens/s':>10}{'MiB':>8}"
           f"{'x dense':>9}{'x naive':>9}{'memory x':>10}")  # fmt: skip
+    measured = {}
     for dtype in options.dtypes:
         for experts in options.experts:
             case = Case(experts, dtype)
             peak = {form: _peak_in_a_process(form, case, options) for form in FORMS}
             measured[case.key] = Measured(measure_times(case, options), peak)
             print_case(case, measured[case.key], options)
-    if options.json:
-        print(json.dumps(summary(measured, options.device)))
-    return 0
+    return measured
 
 
 def print_case(case: Case, measured: Measured, options: argparse.Namespace) -> None:
@@ -230,7 +250,8 @@ def summary(measured: dict[str, Measured], device: str) -> dict[str, Any]:
 def _peak_in_a_process(form: str, case: Case, options: argparse.Namespace) -> int:
     command = [
         sys.executable, __file__, "--peak", form, str(case.experts), case.dtype,
-        "--device", options.device, "--tokens", str(options.tokens), "--row", str(options.row),
+        "--base", options.base, "--device", options.device,
+        "--tokens", str(options.tokens), "--row", str(options.row),
         "--threads", str(options.threads),
     ]  # fmt: skip
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -249,10 +270,10 @@ def _wait(tensor: Tensor) -> None:
         torch.cuda.synchronize()
 
 
-def _resident() -> int:
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
+def _forget_peak() -> None:
+    """Begin the process's peak of resident memory again, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 if __name__ == "__main__":

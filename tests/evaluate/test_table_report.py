@@ -127,3 +127,16 @@ def test_a_question_of_three_seeds_is_one_question(tmp_path: Path, report: Any) 
         (tmp_path / "sparsedoctor" / f"seed-{seed}").rename(tmp_path / f"away-{seed}")
     report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"])
     assert cells((tmp_path / "TABLE.md").read_text(), "untouched") == three
+
+
+def test_a_training_that_left_no_figures_is_unknown_and_another_seed_stands_for_it(
+    tmp_path: Path, report: Any
+) -> None:
+    known = {"parameters": 1_500_000, "rate": 1e-3}
+    for seed, took in (("seed-1", {}), ("seed-2", {"seconds": 120.0, "peak_bytes": 4e9})):
+        assert report.cost(tmp_path)[2:] in (["", ""], ["unknown", "unknown"])
+        (tmp_path / seed).mkdir()
+        (tmp_path / seed / "train.json").write_text(json.dumps(known | took))
+    assert report.cost(tmp_path) == ["1.50 M", "0.001", "2.0", "4.0 GB"]
+    (tmp_path / "seed-2" / "train.json").unlink()
+    assert report.cost(tmp_path) == ["1.50 M", "0.001", "unknown", "unknown"]
