@@ -8,6 +8,9 @@ On SmolLM2-135M at 2,048 tokens a step, for E = 4 and 8 (k = 2, r = 8), float32 
   contrast     this layer with contrast, route and queue
   naive        every chosen expert's whole block, frozen projections included, token by token
                sorted to its expert (how MixLoRA does it)
+  bare         the frozen base, whose gradient only passes through: what no form can save
+The feed-forward blocks are measured once more by themselves (column "blocks"), forward and
+backward: the rest of a step, attention and the output layer, costs every form the same.
 The forms take turns within each repetition, so that a busy machine slows all of them alike;
 medians are compared. Peak memory is measured in a process of its own for each form: the highest
 resident size (or allocated device memory) above that of the loaded model. The base is dequantised
@@ -27,12 +30,13 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from eval_table_base import as_folder
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.utils import logging as transformers_logging
@@ -45,8 +49,11 @@ from sparsedoctor.core.moe.settings import ExpertSettings, SupervisionSettings
 from sparsedoctor.core.moe.supervision import RoutingSupervisor
 from sparsedoctor.train.memory import peak_memory, resident_memory
 
-FORMS = ("dense", "layer", "contrast", "naive")
+FORMS = ("dense", "layer", "contrast", "naive", "bare")
 RANK, TOP_K = 8, 2
+
+
+Pair = tuple[dict[str, float], dict[str, float]]  # of whole steps, of the blocks; by form
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class Case:
 @dataclass(frozen=True)
 class Measured:
     seconds: dict[str, float]  # by form, median of a step
+    blocks: dict[str, float]  # the same of the feed-forward blocks alone
     peak: dict[str, int]  # by form, bytes above the loaded model
 
 
@@ -98,6 +106,15 @@ def build(
     attention = "eager" if case.dtype == "bfloat16" and device == "cpu" else None
     dtype = getattr(torch, case.dtype)
     base = load_base(options.base, dtype, attention=attention).model.to(device)
+    if form == "bare":
+        model = base.requires_grad_(False).train()
+        embed = base.get_input_embeddings()
+
+        def bare(ids: Tensor) -> None:
+            hidden = embed(ids).requires_grad_()
+            model(inputs_embeds=hidden, labels=ids).loss.backward()
+
+        return model, bare
     if form == "dense":
         rank = case.experts * RANK
         targets = ["gate_proj", "up_proj", "down_proj"]
@@ -145,16 +162,33 @@ def timed(form: str, model: nn.Module, step: Callable[[Tensor], None], ids: Tens
     return time.perf_counter() - began
 
 
-def measure_times(case: Case, options: argparse.Namespace) -> dict[str, float]:
-    """Medians over `repeat` rounds in which every form takes one step."""
+def run_blocks(model: nn.Module, ids: Tensor) -> None:
+    """Every feed-forward block by itself, forward and backward, on random hidden states."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    weight = base.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.randn(*ids.shape, weight.shape[1], generator=generator)
+    for layer in base.model.layers:
+        x = hidden.to(weight).requires_grad_()
+        layer.mlp(x).backward(x.detach())
+
+
+def measure_times(case: Case, options: argparse.Namespace) -> Pair:
+    """Medians over `repeat` rounds in which every form takes one step, and runs its blocks."""
     ids = _tokens(options)
     built = {form: build(form, case, options) for form in FORMS}
     for form, (model, step) in built.items():
         timed(form, model, step, ids)  # warm up
-    seconds: dict[str, list[float]] = {form: [] for form in FORMS}
+    steps: dict[str, list[float]] = {form: [] for form in FORMS}
+    blocks: dict[str, list[float]] = {form: [] for form in FORMS}
     for _ in range(options.repeat):
         for form, (model, step) in built.items():
-            seconds[form].append(timed(form, model, step, ids))
+            steps[form].append(timed(form, model, step, ids))
+            blocks[form].append(timed(form, model, partial(run_blocks, model), ids))
+    return _medians(steps), _medians(blocks)
+
+
+def _medians(seconds: dict[str, list[float]]) -> dict[str, float]:
     return {form: statistics.median(values) for form, values in seconds.items()}
 
 
@@ -205,14 +239,15 @@ def main() -> int:
 
 def measure(options: argparse.Namespace) -> dict[str, Measured]:
     """Every case, printed as soon as it is measured."""
-    print(f"{'':<14}{'form':<10}{'s/step':>9}{'tokens/s':>10}{'MiB':>8}"
-          f"{'x dense':>9}{'x naive':>9}{'memory x':>10}")  # fmt: skip
+    heads = ("s/step", "tokens/s", "MiB", "x dense", "x naive", "memory x")
+    heads += ("blocks s", "x dense", "x naive")
+    print(f"{'':<14}{'form':<10}" + "".join(f"{head:>10}" for head in heads))
     measured = {}
     for dtype in options.dtypes:
         for experts in options.experts:
             case = Case(experts, dtype)
             peak = {form: _peak_in_a_process(form, case, options) for form in FORMS}
-            measured[case.key] = Measured(measure_times(case, options), peak)
+            measured[case.key] = Measured(*measure_times(case, options), peak)
             print_case(case, measured[case.key], options)
     return measured
 
@@ -220,21 +255,24 @@ def measure(options: argparse.Namespace) -> dict[str, Measured]:
 def print_case(case: Case, measured: Measured, options: argparse.Namespace) -> None:
     tokens = _tokens(options).numel()
     for form in FORMS:
-        seconds, peak = measured.seconds[form], measured.peak[form]
-        over_dense = seconds / measured.seconds["dense"]
-        over_naive = seconds / measured.seconds["naive"]
-        print(
-            f"{case.key:<14}{form:<10}{seconds:>9.3f}{tokens / seconds:>10.0f}{peak / 2**20:>8.0f}"
-            f"{over_dense:>9.2f}{over_naive:>9.2f}{peak / measured.peak['dense']:>10.2f}",
-            flush=True,
+        seconds, peak, blocks = (
+            of[form] for of in (measured.seconds, measured.peak, measured.blocks)
         )
+        cells = (
+            f"{seconds:.3f}", f"{tokens / seconds:.0f}", f"{peak / 2**20:.0f}",
+            *(f"{seconds / measured.seconds[other]:.2f}" for other in ("dense", "naive")),
+            f"{peak / measured.peak['dense']:.2f}", f"{blocks:.3f}",
+            *(f"{blocks / measured.blocks[other]:.2f}" for other in ("dense", "naive")),
+        )  # fmt: skip
+        print(f"{case.key:<14}{form:<10}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
 
 
 def summary(measured: dict[str, Measured], device: str) -> dict[str, Any]:
     """The ratios by case."""
     ratios: dict[str, Any] = {
         name: {} for name in (
-            "step_over_dense", "step_over_naive", "memory_over_dense", "step_contrast_over_plain"
+            "step_over_dense", "step_over_naive", "memory_over_dense", "step_contrast_over_plain",
+            "blocks_over_dense", "blocks_over_naive",
         )
     }  # fmt: skip
     for key, one in measured.items():
@@ -244,6 +282,9 @@ def summary(measured: dict[str, Measured], device: str) -> dict[str, Any]:
         ratios["step_contrast_over_plain"][key] = round(
             one.seconds["contrast"] / one.seconds["layer"], 4
         )
+        for other in ("dense", "naive"):
+            ratio = one.blocks["layer"] / one.blocks[other]
+            ratios[f"blocks_over_{other}"][key] = round(ratio, 4)
     return ratios | {"device": device}
 
 
