@@ -1,7 +1,7 @@
 """The table that tests the method: seven rows, one run, the same data, steps, order and scorer.
 
     python benchmarks/eval_table.py --track zh --base BASE --data SHARED_DATA --output DIR \
-        [--steps 400] [--seeds 17 18 19] [--rates 1e-3 2e-3] [--limit 500] [--jobs 2]
+        [--steps 400] [--seeds 17 18 19] [--rates 1e-4 3e-4] [--limit 500] [--jobs 2]
 
     1 base                untouched
     2 dense-parameters    LoRA on the feed-forward projections, as many parameters as the experts
@@ -92,7 +92,7 @@ def arguments() -> argparse.Namespace:
     add("--warmup-steps", type=int, default=50, help="of contrast and route, likewise")
     add("--evaluations", type=int, default=4, help="of the held-out loss, in a training")
     add("--seeds", type=int, nargs="+", default=[17, 18, 19])
-    add("--rates", type=float, nargs="+", default=[2e-3])
+    add("--rates", type=float, nargs="+", default=[3e-4])
     add("--rows", nargs="+", choices=[row.name for row in ROWS])
     add("--limit", type=int, help="questions of each benchmark; a fixed sample")
     add("--loss-limit", type=int, default=200, help="texts whose loss is measured")

@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--max-tokens", type=int, default=512)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--evaluate-every", type=int, default=50)

@@ -1,7 +1,7 @@
 """Does the method earn its parts? Its rows at equal data, order and steps, by held-out loss.
 
     python benchmarks/train_rows.py --data SHARED_DATA --output DIR [--steps 150] [--jobs 2] \
-        [--seeds 17] [--rates 1e-3 2e-3 4e-3] [--rows base dense-parameters moe sparsedoctor]
+        [--seeds 17] [--rates 5e-4 1e-3 2e-3] [--rows base dense-parameters moe sparsedoctor]
 
 Trains the rows of `eval_table_rows.ROWS` (base, dense LoRA parameter-matched and active-matched,
 LoRA-MoE without contrast, with contrast in the batch, with contrast, route and queue, with a
@@ -89,7 +89,7 @@ def arguments() -> argparse.Namespace:
     add("--batch", type=int, default=6)
     add("--max-tokens", type=int, default=256)
     add("--seeds", type=int, nargs="+", default=[17])
-    add("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
+    add("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3])
     add("--rows", nargs="+", choices=[row.name for row in ROWS])
     add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
     add("--warmup-steps", type=int, default=50, help="of contrast and route, likewise")

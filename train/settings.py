@@ -69,8 +69,9 @@ class RunSettings:
     """Rows in a micro-step, on each device."""
     accumulate: int = 1
     """Micro-steps in an optimiser step."""
-    learning_rate: float = 2e-3
-    """Highest learning rate of the experts."""
+    learning_rate: float = 5e-4
+    """Highest learning rate of the experts. Alpha times it is the speed of learning: with the
+    default alpha 2e-3 suits a 135M base and short runs, a 0.5B base wants 1e-4 to 3e-4."""
     router_rate: float = 1.0
     """Learning rate of router and projection, as a multiple of learning_rate."""
     warmup: int = 10
