@@ -47,7 +47,9 @@ from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
 from sparsedoctor.core.moe.router import Routing
 from sparsedoctor.core.moe.settings import ExpertSettings, SupervisionSettings
 from sparsedoctor.core.moe.supervision import RoutingSupervisor
+from sparsedoctor.train.machine import Machine
 from sparsedoctor.train.memory import peak_memory, resident_memory
+from sparsedoctor.train.settings import RunSettings
 
 FORMS = ("dense", "layer", "contrast", "naive", "bare")
 RANK, TOP_K = 8, 2
@@ -103,9 +105,8 @@ def build(
     """A model of one form, and a function that takes one step's forward and backward pass."""
     torch.manual_seed(0)
     device = options.device
-    attention = "eager" if case.dtype == "bfloat16" and device == "cpu" else None
-    dtype = getattr(torch, case.dtype)
-    base = load_base(options.base, dtype, attention=attention).model.to(device)
+    machine = Machine.of(RunSettings(device=device, precision=case.dtype))
+    base = load_base(options.base, machine.dtype, attention=machine.attention).model.to(device)
     if form == "bare":
         model = base.requires_grad_(False).train()
         embed = base.get_input_embeddings()

@@ -289,15 +289,15 @@ def _without_false_starts(
         for start, end in found.get(CUES + kind, ()):
             negations[start] = max(end, negations.get(start, 0))
     fakes = found.get(f"{CUES}fake", [])
-    phrases = _meanings(found, count)
+    meanings = [spans for name, spans in found.items() if not name.startswith(CUES)]
+    phrases = Cover(chain.from_iterable(meanings), count)
     reach = phrases.reach.copy()
     phrases.add(fakes)
     # Only where a phrase begins within the rest of a negated one can that be false.
-    starts = {s for s, after in negations.items() if any(reach[after : phrases.reach[s]])}
-    if starts:
-        meanings = (spans for name, spans in found.items() if not name.startswith(CUES))
+    # Its first token, and where the longest phrase ends that is left there.
+    left = {s: 0 for s, after in negations.items() if any(reach[after : phrases.reach[s]])}
+    if left:
         false: set[Span] = set()
-        left = dict.fromkeys(starts, 0)  # where the longest ends that is left
         for span in chain(chain.from_iterable(meanings), fakes):
             start, end = span
             if start in left:
@@ -314,11 +314,6 @@ def _without_false_starts(
             found = _without(found, false) | cues
             phrases.replace(left)
     return found, phrases
-
-
-def _meanings(found: Mapping[str, list[Span]], count: int) -> Cover:
-    spans = (spans for name, spans in found.items() if not name.startswith(CUES))
-    return Cover(chain.from_iterable(spans), count)
 
 
 def _without(found: Mapping[str, list[Span]], gone: Set[Span]) -> dict[str, list[Span]]:

@@ -124,6 +124,8 @@ def test_a_number_or_a_school_does_not_make_it_past(text: str) -> None:
     "text",
     [
         "had a stent three years ago and have crushing chest pain and sweating",
+        "had a stent three years ago and crushing chest pain",
+        "had a bypass in 2015 and chest pain spreading down my left arm",
         "stroke two years ago and my face is drooping and speech slurred",
         "she had a stroke last year and her face is drooping",
         "I had asthma as a child and I can't breathe",
@@ -152,30 +154,10 @@ def test_a_wish_to_die_is_not_past_with_what_stands_before_it(text: str) -> None
     [
         "when I was six years old I broke my arm and lost a lot of blood",
         "I had a heart attack in 2009 and I am fine now",
+        "three years ago I had a heart attack and crushing chest pain",
+        "I had crushing chest pain two years ago",
         "I had a heart attack in 2015 and have been well since",
     ],
 )
 def test_what_is_wholly_past_raises_no_alarm(text: str) -> None:
-    assert assess(text).urgency is not Urgency.EMERGENCY
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "had a stent three years ago and crushing chest pain",
-        "had a bypass in 2015 and chest pain spreading down my left arm",
-    ],
-)
-def test_and_after_the_past_begins_the_present(text: str) -> None:
-    assert assess(text).urgency is Urgency.EMERGENCY
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "three years ago I had a heart attack and crushing chest pain",
-        "I had crushing chest pain two years ago",
-    ],
-)
-def test_the_past_alone_stays_past(text: str) -> None:
     assert assess(text).urgency is not Urgency.EMERGENCY
