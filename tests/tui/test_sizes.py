@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -102,10 +103,13 @@ async def test_every_button_of_a_dialog_can_be_reached_at_any_size(
         dialog = chat.app.screen.query(".dialog").first()
         for button in chat.app.screen.query("Button"):
             button.focus()
-            await chat.pilot.pause()
-            assert dialog.region.contains_region(button.region), button.label
-            strips = chat.app.screen._compositor.render_strips()
-            assert any(str(button.label) in strip.text for strip in strips), button.label
+            await chat.until(partial(_drawn_inside, button, dialog))
+
+
+def _drawn_inside(button: Any, dialog: Any) -> bool:
+    strips = button.screen._compositor.render_strips()
+    label = str(button.label)
+    return dialog.region.contains_region(button.region) and any(label in s.text for s in strips)
 
 
 CRISIS = "I want to kill myself and I took 40 pills of paracetamol"
