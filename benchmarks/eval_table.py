@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
 import multiprocessing
 import os
@@ -56,7 +57,7 @@ def main() -> int:
     options = arguments()
     track = TRACKS[options.track]
     output: Path = options.output
-    same_table(options)
+    same_table(options, track)
     files = clean_training(track, options.data, output / "data")
     rows = [row for row in ROWS if not options.rows or row.name in options.rows]
     options.base = as_folder(options.base, output / "weights")
@@ -104,9 +105,13 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def same_table(options: argparse.Namespace) -> None:
-    """Keep the settings of a table; refuse to go on with other ones. Raises SparseDoctorError."""
+def same_table(options: argparse.Namespace, track: Track) -> None:
+    """Keep the settings of a table and what its data are; refuse to go on with other ones.
+
+    Raises SparseDoctorError.
+    """
     given = {name: value for name, value in vars(options).items() if name not in _FREE}
+    given["sha256"] = data_hashes(options.data, track)
     given |= {"shape": list(SHAPE), "flags": {row.name: list(row.flags or ()) for row in ROWS}}
     path = options.output / SETTINGS
     if not path.is_file():
@@ -119,6 +124,21 @@ def same_table(options: argparse.Namespace) -> None:
             f"{options.output} holds a table of other settings ({', '.join(differing)}); "
             "its rows would not be comparable: choose another --output"
         )
+
+
+def data_hashes(data: Path, track: Track) -> dict[str, str]:
+    """sha256 of every training file and benchmark; of a folder, of its files one after another."""
+    benchmarks = (path for _, path in (*track.benchmarks, track.loss))
+    hashes = {}
+    for name in dict.fromkeys((*track.training, *benchmarks)):
+        if not (data / name).exists():
+            raise SparseDoctorError(f"there is no {data / name}; see docs/data.md")
+        digest = hashlib.sha256()
+        for file in sorted((data / name).rglob("*")) or [data / name]:
+            if file.is_file():
+                digest.update(file.read_bytes())
+        hashes[name] = digest.hexdigest()
+    return hashes
 
 
 def urgent(rows: Sequence[Row]) -> list[Row]:
@@ -199,11 +219,14 @@ def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> 
     ]
     if not todo:
         return
-    if row.name == "base":
-        choice = ModelChoice(options.base, kind="transformers", threads=options.threads)
-    else:
-        adapter = str(folder / "run" / "adapter")
-        choice = ModelChoice(adapter, options.base, "transformers", threads=options.threads)
+    model = options.base if row.name == "base" else str(folder / "run" / "adapter")
+    choice = ModelChoice(
+        model,
+        None if row.name == "base" else options.base,
+        "transformers",
+        threads=options.threads,
+        dtype="float32",  # on a GPU too: bfloat16 makes ties between letters
+    )
     backend = open_backend(choice)
     try:
         for output, benchmark_name, data, settings, limit in todo:

@@ -123,11 +123,11 @@ def training_command(
     if row.dense_rank:
         dense = [sys.executable, str(Path(__file__).with_name("eval_table_dense.py"))]
         return [*dense, "--rank", str(row.dense_rank), "--output", str(run), *flags, *data]
-    trainer = str(Path(sys.executable).parent / "sparsedoctor-train")
+    trainer = [sys.executable, "-m", "sparsedoctor.train.cli"]
     if (run / "run.json").is_file():
-        return [trainer, "--resume", str(run)]
+        return [*trainer, "--resume", str(run)]
     own = [*SHAPE, "--warmup-steps", str(min(options.warmup_steps, third)), *(row.flags or ())]
-    return [trainer, "--output", str(run), *flags, *own, *data]
+    return [*trainer, "--output", str(run), *flags, *own, *data]
 
 
 def trained(adapter: Path) -> dict[str, object]:

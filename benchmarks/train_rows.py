@@ -36,7 +36,7 @@ from eval_table_training import TRAIN_FILE, train, try_rate, tuned_rate
 from peft import PeftModel
 from train_rows_table import MEASURED, table
 
-from sparsedoctor.core.errors import SparseDoctorError, run_command
+from sparsedoctor.core.errors import run_command
 from sparsedoctor.core.moe.adapter import load_adapter
 from sparsedoctor.core.moe.base import Base, load_base
 from sparsedoctor.train.data.batches import collate, without_prompts
@@ -56,9 +56,7 @@ MEDQUAD = Track(
 
 def main() -> int:
     options = arguments()
-    same_table(options)
-    if not (options.data / MEDQUAD.loss[1]).is_file():
-        raise SparseDoctorError(f"there is no {options.data / MEDQUAD.loss[1]}; see docs/data.md")
+    same_table(options, MEDQUAD)
     rows = urgent([row for row in ROWS if not options.rows or row.name in options.rows])
 
     def tabled() -> None:
@@ -120,6 +118,7 @@ def train_and_measure(row: Row, seed: int, files: list[Path], options: argparse.
     torch.set_num_threads(options.threads)
     base = load_base(options.base)
     model = base.model if row.name == "base" else adapted(row, base, folder / "run" / "adapter")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     found["losses"] = answer_losses(model.eval(), base, options)
     write_json(folder / MEASURED, found)
     print(f"{row.name}, seed {seed}: {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
@@ -134,6 +133,7 @@ def answer_losses(model: Any, base: Base, options: argparse.Namespace) -> list[l
     for encoded in encode_all(examples, base.tokenizer, options.max_tokens, template).examples:
         inputs = without_prompts(collate([encoded], pad_id=0))
         del inputs["topic_ids"]
+        inputs = {n: v.to(model.device) if torch.is_tensor(v) else v for n, v in inputs.items()}
         tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
         losses.append([round(float(model(**inputs).loss) * tokens, 4), tokens])
     return losses

@@ -9,12 +9,13 @@ On SmolLM2-135M at 2,048 tokens a step, for E = 4 and 8 (k = 2, r = 8), float32 
   naive        every chosen expert's whole block, frozen projections included, token by token
                sorted to its expert (how MixLoRA does it)
   bare         the frozen base, whose gradient only passes through: what no form can save
+  compiled     with --compiled: the layer as plain operations, fused by torch.compile
 The feed-forward blocks are measured once more by themselves (column "blocks"), forward and
 backward: the rest of a step, attention and the output layer, costs every form the same.
 The forms take turns within each repetition, so that a busy machine slows all of them alike;
-medians are compared. Peak memory is measured in a process of its own for each form: the highest
-resident size (or allocated device memory) above that of the loaded model. The base is dequantised
-once for all of them, and attention is the trainer's (eager for bfloat16 on a CPU).
+medians are compared. Peak memory is the highest allocated device memory above that of the loaded
+model, or on a CPU the highest resident size, in a process of its own for each form. The base is
+dequantised once for all of them, and attention is the trainer's (eager for bfloat16 on a CPU).
 """
 
 from __future__ import annotations
@@ -42,7 +43,13 @@ from torch.nn import functional as F
 from transformers.utils import logging as transformers_logging
 
 from sparsedoctor.core.moe.base import load_base
-from sparsedoctor.core.moe.experts import BlockOutput, ExpertWeights, FrozenBlock, LoraPairs
+from sparsedoctor.core.moe.experts import (
+    BlockOutput,
+    ExpertWeights,
+    FrozenBlock,
+    LoraPairs,
+    slot_masks,
+)
 from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
 from sparsedoctor.core.moe.router import Routing
 from sparsedoctor.core.moe.settings import ExpertSettings, SupervisionSettings
@@ -52,8 +59,8 @@ from sparsedoctor.train.memory import peak_memory, resident_memory
 from sparsedoctor.train.settings import RunSettings
 
 FORMS = ("dense", "layer", "contrast", "naive", "bare")
+COMPILED = "compiled"
 RANK, TOP_K = 8, 2
-
 
 Pair = tuple[dict[str, float], dict[str, float]]  # of whole steps, of the blocks; by form
 
@@ -97,6 +104,24 @@ def naive_experts(
         gained = down * routing.weights[token, slot, None].to(down.dtype)
         y = y.index_add(0, token, gained)
     return BlockOutput(y, x.new_zeros(len(x), 2 * weights.experts * weights.rank))
+
+
+def plain_experts(
+    x: Tensor, frozen: FrozenBlock, weights: ExpertWeights, routing: Routing
+) -> BlockOutput:
+    """`mixed_experts` as plain operations: what to keep and what to fuse is left to a compiler."""
+    base_gate, base_up = frozen.gate(x), frozen.up(x)
+    kind = base_gate.dtype
+    rows = torch.cat((weights.gate.rows(), weights.up.rows())).to(kind)
+    low = F.linear(x, rows)
+    low_gate, low_up = low.chunk(2, dim=1)
+    mask = slot_masks(routing.experts, weights, kind)
+    g = base_gate + (low_gate * mask) @ weights.gate.columns().to(kind).t()
+    u = base_up + (low_up * mask) @ weights.up.columns().to(kind).t()
+    a = F.silu(g) * u * routing.weights.to(kind).t().unsqueeze(-1)
+    low_down = (a @ weights.down.rows().to(kind).t() * mask).sum(0)
+    y = frozen.down(a.sum(0)) + F.linear(low_down, weights.down.columns().to(kind))
+    return BlockOutput(y, low)
 
 
 def build(
@@ -150,17 +175,20 @@ def timed(form: str, model: nn.Module, step: Callable[[Tensor], None], ids: Tens
     import sparsedoctor.core.moe.peft_layer as peft_layer
 
     fast = peft_layer.mixed_experts
+    other = {"naive": naive_experts, COMPILED: _compiled}
     model.zero_grad()
     _wait(ids)
     began = time.perf_counter()
     try:
-        if form == "naive":
-            peft_layer.mixed_experts = naive_experts
+        peft_layer.mixed_experts = other.get(form, fast)
         step(ids)
     finally:
         peft_layer.mixed_experts = fast
     _wait(ids)
     return time.perf_counter() - began
+
+
+_compiled = torch.compile(plain_experts)
 
 
 def run_blocks(model: nn.Module, ids: Tensor) -> None:
@@ -177,11 +205,13 @@ def run_blocks(model: nn.Module, ids: Tensor) -> None:
 def measure_times(case: Case, options: argparse.Namespace) -> Pair:
     """Medians over `repeat` rounds in which every form takes one step, and runs its blocks."""
     ids = _tokens(options)
-    built = {form: build(form, case, options) for form in FORMS}
-    for form, (model, step) in built.items():
-        timed(form, model, step, ids)  # warm up
-    steps: dict[str, list[float]] = {form: [] for form in FORMS}
-    blocks: dict[str, list[float]] = {form: [] for form in FORMS}
+    built = {form: build(form, case, options) for form in options.forms}
+    for _ in range(options.warmup):
+        for form, (model, step) in built.items():
+            timed(form, model, step, ids)
+            timed(form, model, partial(run_blocks, model), ids)
+    steps: dict[str, list[float]] = {form: [] for form in options.forms}
+    blocks: dict[str, list[float]] = {form: [] for form in options.forms}
     for _ in range(options.repeat):
         for form, (model, step) in built.items():
             steps[form].append(timed(form, model, step, ids))
@@ -194,12 +224,12 @@ def _medians(seconds: dict[str, list[float]]) -> dict[str, float]:
 
 
 def measure_peak(form: str, case: Case, options: argparse.Namespace) -> int:
-    """Bytes above the loaded model at the peak of a step. Run it in a fresh process."""
+    """Bytes above the loaded model at the peak of a step, on a CPU of a fresh process."""
     ids = _tokens(options)
     model, step = build(form, case, options)
     if options.device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
         loaded = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
         timed(form, model, step, ids)
         return torch.cuda.max_memory_allocated() - loaded
     loaded = resident_memory(cuda=False)
@@ -216,12 +246,15 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=2048, help="tokens of a step")
     parser.add_argument("--row", type=int, default=512, help="tokens of a row")
     parser.add_argument("--repeat", type=int, default=5, help="rounds")
+    parser.add_argument("--warmup", type=int, default=1, help="rounds before the first timed one")
+    parser.add_argument("--compiled", action="store_true", help="measure the compiled form too")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--experts", type=int, nargs="+", default=[4, 8])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--peak", nargs=3, metavar=("FORM", "EXPERTS", "DTYPE"),
                         help=argparse.SUPPRESS)  # fmt: skip
     options = parser.parse_args()
+    options.forms = (*FORMS, COMPILED) if options.compiled else FORMS
     transformers_logging.set_verbosity_error()
     warnings.filterwarnings("ignore", category=FutureWarning)
     if options.threads:
@@ -247,7 +280,8 @@ def measure(options: argparse.Namespace) -> dict[str, Measured]:
     for dtype in options.dtypes:
         for experts in options.experts:
             case = Case(experts, dtype)
-            peak = {form: _peak_in_a_process(form, case, options) for form in FORMS}
+            peak_of = measure_peak if options.device == "cuda" else _peak_in_a_process
+            peak = {form: peak_of(form, case, options) for form in options.forms}
             measured[case.key] = Measured(*measure_times(case, options), peak)
             print_case(case, measured[case.key], options)
     return measured
@@ -255,7 +289,7 @@ def measure(options: argparse.Namespace) -> dict[str, Measured]:
 
 def print_case(case: Case, measured: Measured, options: argparse.Namespace) -> None:
     tokens = _tokens(options).numel()
-    for form in FORMS:
+    for form in options.forms:
         seconds, peak, blocks = (
             of[form] for of in (measured.seconds, measured.peak, measured.blocks)
         )

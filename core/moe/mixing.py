@@ -1,4 +1,5 @@
-"""The k slots of a block, forward and backward, in blocks of tokens that stay in the cache.
+"""The k slots of a block, forward and backward: on a CPU in blocks of tokens that stay in the
+cache, elsewhere all slots of all tokens at once, where starting a kernel costs more than memory.
 
 Only the shared base activations W_gate x and W_up x are kept for the backward pass; g_j, u_j and
 a_j of every slot are computed again there. So the layer keeps two `[tokens, ffn]` tensors, where
@@ -35,13 +36,14 @@ def mix_slots(
     mask `[k, tokens, R]` (constant); weights `[tokens, k]`; b_gate, b_up `[ffn, R]`;
     a_down `[R, ffn]`. All of one floating type.
     """
-    mixed, low_down = _MixSlots.apply(  # type: ignore[no-untyped-call]
+    form = MixInBlocks if base_gate.device.type == "cpu" else MixAtOnce
+    mixed, low_down = form.apply(  # type: ignore[no-untyped-call]
         base_gate, base_up, low, mask, weights, b_gate, b_up, a_down
     )
     return mixed, low_down
 
 
-class _MixSlots(torch.autograd.Function):
+class MixInBlocks(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -126,12 +128,10 @@ class _MixSlots(torch.autograd.Function):
 
 
 def _blocks(activation: Tensor) -> list[slice]:
-    """Slices of tokens: one on an accelerator, cache-sized ones on a CPU."""
+    """Slices of tokens whose buffers fit the cache."""
     tokens, width = activation.shape
-    size = tokens
-    if activation.device.type == "cpu":
-        size = max(32, _BLOCK_BYTES // (width * activation.element_size()))
-    return [slice(start, start + size) for start in range(0, tokens, max(size, 1))]
+    size = max(32, _BLOCK_BYTES // (width * activation.element_size()))
+    return [slice(start, start + size) for start in range(0, tokens, size)]
 
 
 def _scratch(activation: Tensor, blocks: list[slice], number: int) -> list[Tensor]:
@@ -139,3 +139,69 @@ def _scratch(activation: Tensor, blocks: list[slice], number: int) -> list[Tenso
     arithmetic."""
     size = min(blocks[0].stop, len(activation)) if blocks else 0
     return [activation.new_empty(size, activation.shape[1]) for _ in range(number)]
+
+
+class MixAtOnce(torch.autograd.Function):
+    """The same with a slot dimension in front: `[k, tokens, ...]`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        base_gate: Tensor,
+        base_up: Tensor,
+        low: Tensor,
+        mask: Tensor,
+        weights: Tensor,
+        b_gate: Tensor,
+        b_up: Tensor,
+        a_down: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(base_gate, base_up, low, mask, weights, b_gate, b_up, a_down)
+        gate_in, up_in = _masked(low, mask)
+        g = (gate_in @ b_gate.t()).add_(base_gate)
+        u = (up_in @ b_up.t()).add_(base_up)
+        a = F.silu(g, inplace=True).mul_(u).mul_(weights.t().unsqueeze(-1))  # w_j a_j
+        low_down = (a @ a_down.t()).mul_(mask).sum(0)
+        return a.sum(0), low_down
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        base_gate, base_up, low, mask, weights, b_gate, b_up, a_down = ctx.saved_tensors
+        d_mixed, d_low_down = gradients
+        w = weights.t().unsqueeze(-1)
+        gate_in, up_in = _masked(low, mask)
+        down_out = mask * d_low_down
+        g = (gate_in @ b_gate.t()).add_(base_gate)
+        u = (up_in @ b_up.t()).add_(base_up)
+        s = F.silu(g)
+        a = s * u
+        d_a = (down_out @ a_down).add_(d_mixed)  # G_j
+        d_weights = torch.linalg.vecdot(d_a, a).t()
+        d_a_down = _over_tokens(down_out.mul_(w), a)
+        d_a.mul_(w)
+        d_u = s.mul_(d_a)
+        d_g = torch.ops.aten.silu_backward(u.mul_(d_a), g)
+        d_low = low.new_empty(low.shape)
+        for place, inwards in enumerate((d_g @ b_gate, d_u @ b_up)):
+            torch.sum(inwards.mul_(mask), 0, out=d_low.chunk(2, dim=1)[place])
+        return (
+            d_g.sum(0),
+            d_u.sum(0),
+            d_low,
+            None,
+            d_weights,
+            _over_tokens(d_g, gate_in),
+            _over_tokens(d_u, up_in),
+            d_a_down,
+        )
+
+
+def _masked(low: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """mask_j · A_gate x and mask_j · A_up x, `[k, tokens, R]` each."""
+    low_gate, low_up = low.chunk(2, dim=1)
+    return low_gate * mask, low_up * mask
+
+
+def _over_tokens(left: Tensor, right: Tensor) -> Tensor:
+    """left^T right, added up over slots and tokens."""
+    return left.flatten(0, 1).t() @ right.flatten(0, 1)

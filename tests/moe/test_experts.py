@@ -7,10 +7,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparsedoctor.core.moe import mixing
 from sparsedoctor.core.moe.experts import ExpertWeights, FrozenBlock, LoraPairs, mixed_experts
-from sparsedoctor.core.moe.mixing import mix_slots
 from sparsedoctor.core.moe.reference import reference_experts
 from sparsedoctor.core.moe.router import Routing, route
+
+cuda = (
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+)
+
+
+@pytest.fixture(params=["in blocks", "at once"], autouse=True)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of mixing the slots, whatever the device."""
+    chosen = mixing.MixInBlocks if request.param == "in blocks" else mixing.MixAtOnce
+    monkeypatch.setattr(mixing, "MixInBlocks", chosen)
+    monkeypatch.setattr(mixing, "MixAtOnce", chosen)
 
 
 def _random(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -130,12 +143,13 @@ def test_gradients_of_the_slots_pass_numerical_differentiation() -> None:
         _random(ffn, columns),
         _random(columns, ffn),
     )
-    assert torch.autograd.gradcheck(mix_slots, inputs)
+    assert torch.autograd.gradcheck(mixing.mix_slots, inputs)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=cuda)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 2e-2)])
 def test_working_precisions_stay_within_the_stated_error(
-    dtype: torch.dtype, tolerance: float
+    dtype: torch.dtype, tolerance: float, device: str
 ) -> None:
     """Relative error (in norm) of output and gradients against float64: 2e-6 and 2e-2."""
     torch.manual_seed(1)
@@ -146,17 +160,19 @@ def test_working_precisions_stay_within_the_stated_error(
     matrices = [_random(ffn, hidden), _random(ffn, hidden), _random(hidden, ffn)]
     routing = route(x, router, 2)
     results = []
-    for kind in (torch.float64, dtype):
-        leaves = [leaf.detach().clone().requires_grad_() for leaf in _leaves(weights)]
+    for kind, place in ((torch.float64, "cpu"), (dtype, device)):
+        leaves = [leaf.detach().to(place, copy=True).requires_grad_() for leaf in _leaves(weights)]
         again = ExpertWeights(
             LoraPairs(*leaves[:4]), LoraPairs(*leaves[4:8]), LoraPairs(*leaves[8:]), 1.7, 0.6
         )
-        frozen = FrozenBlock(*(lambda v, m=m, t=kind: F.linear(v, m.to(t)) for m in matrices))
-        fed = x.detach().to(kind, copy=True).requires_grad_()
-        y = mixed_experts(fed, frozen, again, routing).y
+        there = [matrix.to(place, kind) for matrix in matrices]
+        frozen = FrozenBlock(*(lambda v, m=m: F.linear(v, m) for m in there))
+        fed = x.detach().to(place, kind, copy=True).requires_grad_()
+        moved = Routing(*(part.to(place) for part in routing))
+        y = mixed_experts(fed, frozen, again, moved).y
         assert y.dtype == kind
         y.float().square().sum().backward()
-        results.append([y, fed.grad, *(leaf.grad for leaf in leaves)])
+        results.append([part.cpu() for part in (y, fed.grad, *(leaf.grad for leaf in leaves))])
     for exact, rough in zip(*results, strict=True):
         error = (rough.double() - exact).norm() / exact.norm()
         assert error < tolerance, (tuple(exact.shape), float(error))
