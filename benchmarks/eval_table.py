@@ -105,12 +105,13 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def same_table(options: argparse.Namespace, track: Track) -> None:
+def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = ()) -> None:
     """Keep the settings of a table and what its data are; refuse to go on with other ones.
 
-    Raises SparseDoctorError.
+    Options named in `free` may differ too. Raises SparseDoctorError.
     """
-    given = {name: value for name, value in vars(options).items() if name not in _FREE}
+    may_differ = _FREE.union(free)
+    given = {name: value for name, value in vars(options).items() if name not in may_differ}
     given["sha256"] = data_hashes(options.data, track)
     given |= {"shape": list(SHAPE), "flags": {row.name: list(row.flags or ()) for row in ROWS}}
     path = options.output / SETTINGS
@@ -147,12 +148,12 @@ def urgent(rows: Sequence[Row]) -> list[Row]:
 
 
 def carry_out(
-    work: Callable[[Row, int], None],
-    todo: Sequence[tuple[Row, int]],
+    work: Callable[..., None],
+    todo: Sequence[tuple[object, ...]],
     jobs: int,
     after: Callable[[], None],
 ) -> None:
-    """Call `work` with each row and its seed, `jobs` at a time, and `after` after each."""
+    """Call `work` with each row, its seed and what else, `jobs` at a time; `after` after each."""
     if jobs == 1:
         for row, seed in todo:
             work(row, seed)

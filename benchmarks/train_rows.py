@@ -6,15 +6,16 @@
 Trains the rows of `eval_table_rows.ROWS` (base, dense LoRA parameter-matched and active-matched,
 LoRA-MoE without contrast, with contrast in the batch, with contrast, route and queue, with a
 frozen random router, and two with the shared pair) on MedQuAD's training file without what the
-held-out file asks too. Every row has the same tuning budget: a quarter of the steps at each rate,
-the rate with the lowest loss on topics held out of the training file wins. The table's losses
-are of another file, eval/medquad_dev.jsonl.gz, per answer token; differences between rows are
-paired by question (`train_rows_table.py`).
+held-out file asks too. Every row has the same tuning budget: with the first seed it is trained in
+full at each rate, and the rate with the lowest loss on topics held out of the training file
+counts, for the other seeds too. The table's losses are of another file,
+eval/medquad_dev.jsonl.gz, per answer token; differences between rows are paired by question
+(`train_rows_table.py`).
 
-Each row and seed leaves DIR/ROW/seed-N/measured.json: rates, curve, the loss of every held-out
-answer, what its experts attend to. A row that has it is not trained again, so the same call goes
-on after an interruption, also where these files are all that is left; ROWS.md is written again
-after every row.
+Each training leaves DIR/ROW/seed-N/rate-R/measured.json: the loss on held-out topics over the
+steps, the loss of every held-out answer, what its experts attend to. What has it is not trained
+again, so the same call goes on after an interruption, also where these files are all that is left,
+and rates, rows and seeds can be added; ROWS.md is written again after every training.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,9 +34,9 @@ import torch
 from eval_table import carry_out, clean_training, same_table, urgent
 from eval_table_base import as_folder
 from eval_table_rows import ROWS, Row, Track
-from eval_table_training import TRAIN_FILE, train, try_rate, tuned_rate
+from eval_table_training import TRAIN_FILE, train
 from peft import PeftModel
-from train_rows_table import MEASURED, table
+from train_rows_table import MEASURED, best_rate, table
 
 from sparsedoctor.core.errors import run_command
 from sparsedoctor.core.moe.adapter import load_adapter
@@ -56,15 +58,14 @@ MEDQUAD = Track(
 
 def main() -> int:
     options = arguments()
-    same_table(options, MEDQUAD)
+    same_table(options, MEDQUAD, free=("rates",))
     rows = urgent([row for row in ROWS if not options.rows or row.name in options.rows])
 
     def tabled() -> None:
         write_text(options.output / "ROWS.md", table(options.output))
 
-    for seed in options.seeds:  # the first one finds the rate of every row
-        files = {row: options.output / row.folder(seed) / MEASURED for row in rows}
-        todo = [(row, seed) for row, file in files.items() if not file.is_file()]
+    for seed in options.seeds:
+        todo = [one for one in trainings(rows, seed, options) if not place(*one, options).is_file()]
         if todo:
             training = clean_training(MEDQUAD, options.data, options.output / "data")
             options.base = as_folder(options.base, options.output / "weights")
@@ -73,6 +74,27 @@ def main() -> int:
     tabled()
     print((options.output / "ROWS.md").read_text(encoding="utf-8"))
     return 0
+
+
+def trainings(
+    rows: Sequence[Row], seed: int, options: argparse.Namespace
+) -> list[tuple[Row, int, float]]:
+    """Rows at the rates that are trained with `seed`: all with the first, then the best one."""
+    first = seed == options.seeds[0]
+    found = []
+    for row in rows:
+        if row.name == "base":
+            rates = options.rates[:1]
+        else:
+            rates = options.rates if first else [best_rate(options.output / row.name)]
+        found += [(row, seed, rate) for rate in rates]
+    return found
+
+
+def place(row: Row, seed: int, rate: float, options: argparse.Namespace) -> Path:
+    """The file that a training leaves."""
+    folder: Path = options.output / row.folder(seed)
+    return (folder if row.name == "base" else folder / f"rate-{rate:g}") / MEASURED
 
 
 def arguments() -> argparse.Namespace:
@@ -101,16 +123,15 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def train_and_measure(row: Row, seed: int, files: list[Path], options: argparse.Namespace) -> None:
-    """Tune, train and measure one row with a seed; what is done is not done again."""
+def train_and_measure(
+    row: Row, seed: int, rate: float, files: list[Path], options: argparse.Namespace
+) -> None:
+    """Train and measure one row; what is done is not done again."""
     began = time.monotonic()
-    folder = options.output / row.folder(seed)
+    folder = place(row, seed, rate, options).parent
     found: dict[str, Any] = {"title": row.title}
     if row.name != "base":
-        rate = tuned_rate(row, files, options)
         train(row, files, folder, options, seed=seed, rate=rate, steps=options.steps)
-        tried = options.rates if len(options.rates) > 1 else []
-        found["tuning"] = {f"{rate:g}": try_rate(row, rate, files, options) for rate in tried}
         found |= json.loads((folder / TRAIN_FILE).read_text(encoding="utf-8"))
         found["curve"] = curve(folder / "run")
         if row.flags is not None:
@@ -121,7 +142,8 @@ def train_and_measure(row: Row, seed: int, files: list[Path], options: argparse.
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     found["losses"] = answer_losses(model.eval(), base, options)
     write_json(folder / MEASURED, found)
-    print(f"{row.name}, seed {seed}: {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
+    minutes = (time.monotonic() - began) / 60
+    print(f"{row.name}, seed {seed}, rate {rate:g}: {minutes:.1f} minutes", flush=True)
 
 
 @torch.no_grad()

@@ -28,15 +28,21 @@ COMPARED = (  # is the first better than the second?
     ("sparsedoctor-shared", "sparsedoctor"),
 )
 Seeds = Mapping[str, Mapping[str, Any]]  # seed -> what measured.json holds
+Rates = Mapping[float, Seeds]  # learning rate -> what was trained at it; the base has the rate 0
 
 
 def table(folder: Path) -> str:
-    """The rows that are done, their paired differences, their curves and their experts."""
+    """What is done: rows at their best rate, paired differences, every training's curve."""
     found = {row.name: _read(folder / row.name) for row in ROWS}
-    rows = {name: seeds for name, seeds in found.items() if seeds}
-    return "\n".join(
-        [*_losses(rows), "", *_differences(rows), "", *_curves(rows), "", *_experts(rows), ""]
-    )
+    tried = {name: rates for name, rates in found.items() if rates}
+    rows = {name: rates[_best(rates)] for name, rates in tried.items()}
+    parts = (_losses(rows), _differences(rows, tried), _curves(tried), _experts(rows))
+    return "\n".join(line for part in parts for line in (*part, ""))
+
+
+def best_rate(row: Path) -> float:
+    """The rate of a row's trainings with the lowest loss on the topics held out of training."""
+    return _best(_read(row))
 
 
 def paired_difference(first: Seeds, second: Seeds) -> Difference | None:
@@ -50,9 +56,22 @@ def paired_difference(first: Seeds, second: Seeds) -> Difference | None:
     return paired_loss(apart.tolist(), tokens.tolist())
 
 
-def _read(row: Path) -> Seeds:
-    files = sorted(row.glob(f"*/{MEASURED}"))
-    return {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
+def _read(row: Path) -> Rates:
+    found: dict[float, dict[str, Any]] = {}
+    for file in sorted(row.rglob(MEASURED)):
+        seed = file.relative_to(row).parts[0]
+        measured = json.loads(file.read_text(encoding="utf-8"))
+        found.setdefault(float(measured.get("rate", 0.0)), {})[seed] = measured
+    return dict(sorted(found.items()))
+
+
+def _best(rates: Rates) -> float:
+    # Only the first seed has all rates; another seed adds to the best one's alone.
+    return min(rates, key=lambda rate: min(_held_out(one) for one in rates[rate].values()))
+
+
+def _held_out(measured: Mapping[str, Any]) -> float:
+    return float(measured.get("held_out_loss", 0.0))
 
 
 def _losses(rows: Mapping[str, Seeds]) -> list[str]:
@@ -62,8 +81,7 @@ def _losses(rows: Mapping[str, Seeds]) -> list[str]:
     ]
     for seeds in rows.values():
         done = list(seeds.values())
-        losses = [_losses_of(one).sum(axis=0) for one in done]
-        loss = float(np.mean([total / tokens for total, tokens in losses]))
+        loss = _loss(seeds)
         rate = f"{done[0]['rate']:g}" if "rate" in done[0] else ""
         parameters = f"{done[0]['parameters']:,}" if "parameters" in done[0] else "0"
         lines.append(
@@ -73,29 +91,34 @@ def _losses(rows: Mapping[str, Seeds]) -> list[str]:
     return lines
 
 
-def _differences(rows: Mapping[str, Seeds]) -> list[str]:
-    lines = ["| difference in loss | mean | 95 % interval | p |", "|---|---|---|---|"]
-    for better, worse in COMPARED:
-        if found := paired_difference(rows.get(better, {}), rows.get(worse, {})):
-            lines.append(
-                f"| {better} - {worse} | {found.difference:+.4f} "
-                f"| {found.low:+.4f} to {found.high:+.4f} | {probability(found.p)} |"
-            )
+def _differences(rows: Mapping[str, Seeds], tried: Mapping[str, Rates]) -> list[str]:
+    """Each row at its best rate against another at its own, then both at every equal rate."""
+    lines = ["| difference in loss | rate | mean | 95 % interval | p |", "|---|---|---|---|---|"]
+    pairs = [("best", rows)]
+    for rate in sorted({rate for rates in tried.values() for rate in rates} - {0.0}):
+        pairs.append((f"{rate:g}", {name: rates.get(rate, {}) for name, rates in tried.items()}))
+    for rate_name, chosen in pairs:
+        for better, worse in COMPARED:
+            if found := paired_difference(chosen.get(better, {}), chosen.get(worse, {})):
+                lines.append(
+                    f"| {better} - {worse} | {rate_name} | {found.difference:+.4f} "
+                    f"| {found.low:+.4f} to {found.high:+.4f} | {probability(found.p)} |"
+                )
     return lines
 
 
-def _curves(rows: Mapping[str, Seeds]) -> list[str]:
-    """Loss over steps on the topics held out of the training file, and the rates' tuning."""
+def _curves(tried: Mapping[str, Rates]) -> list[str]:
+    """Loss over steps on the topics held out of the training file, at every rate."""
     lines = [
-        "| row | loss after steps on held-out topics | after a quarter of the steps, by rate |",
-        "|---|---|---|",
+        "| row | learning rate | loss after steps on held-out topics | loss of the answers |",
+        "|---|---|---|---|",
     ]
-    for seeds in rows.values():
-        first = next(iter(seeds.values()))
-        if curve := first.get("curve"):
-            shown = ", ".join(f"{step}: {loss:.4f}" for step, loss in curve)
-            tuned = ", ".join(f"{rate}: {loss:.4f}" for rate, loss in first["tuning"].items())
-            lines.append(f"| {first['title']} | {shown} | {tuned} |")
+    for rates in tried.values():
+        for rate, seeds in rates.items():
+            first = next(iter(seeds.values()))
+            if curve := first.get("curve"):
+                shown = ", ".join(f"{step}: {loss:.4f}" for step, loss in curve)
+                lines.append(f"| {first['title']} | {rate:g} | {shown} | {_loss(seeds):.4f} |")
     return lines
 
 
@@ -112,6 +135,12 @@ def _experts(rows: Mapping[str, Seeds]) -> list[str]:
                 f"| {first['title']} | {found['bits']:.4f} | {chance} | {probability(found['p'])} |"
             )
     return lines
+
+
+def _loss(seeds: Seeds) -> float:
+    """The mean over seeds of the loss per answer token."""
+    sums = [_losses_of(one).sum(axis=0) for one in seeds.values()]
+    return float(np.mean([total / tokens for total, tokens in sums]))
 
 
 def _losses_of(measured: Mapping[str, Any]) -> NDArray[np.float64]:

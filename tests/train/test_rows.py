@@ -45,7 +45,7 @@ def test_losses_are_per_token_and_differences_pair_questions_of_the_same_seed(
     assert "| untouched |  | 0 | 1 | 3.0000 | 20.086 |" in text
     assert "| ours | 0.001 | 0 | 2 | 1.5000 | 4.482 |" in text  # (8 + 4) / 2 seeds / 4 tokens
     # Seed 3 has no partner. Every question gains 2 of 2 tokens, however they are drawn.
-    assert "| sparsedoctor - moe | -1.0000 | -1.0000 to -1.0000 |" in text
+    assert "| sparsedoctor - moe | best | -1.0000 | -1.0000 to -1.0000 |" in text
     assert "dense" not in text
 
 
@@ -53,6 +53,22 @@ def test_rows_without_a_seed_in_common_are_not_compared(rows_table: Any, tmp_pat
     left(tmp_path / "moe" / "seed-1", "plain", [[6.0, 2]])
     left(tmp_path / "sparsedoctor" / "seed-2", "ours", [[5.0, 2]])
     assert "sparsedoctor - moe" not in rows_table.table(tmp_path)
+
+
+def test_the_rate_with_the_lowest_held_out_loss_counts_and_equal_rates_are_told(
+    rows_table: Any, tmp_path: Path
+) -> None:
+    trained = (("moe", 1e-3, 1.5, 9.0), ("moe", 2e-3, 1.4, 10.0), ("sparsedoctor", 1e-3, 1.3, 8.0))
+    for name, rate, held_out, loss in trained:
+        folder = tmp_path / name / "seed-1" / f"rate-{rate:g}"
+        more = {"rate": rate, "held_out_loss": held_out, "curve": [[2, held_out]]}
+        left(folder, name, [[loss, 2]], **more)
+    assert rows_table.best_rate(tmp_path / "moe") == 2e-3  # not what the answers would choose
+    text = rows_table.table(tmp_path)
+    assert "| moe | 0.002 | 0 | 1 | 5.0000 |" in text
+    assert "| sparsedoctor - moe | best | -1.0000 |" in text
+    assert "| sparsedoctor - moe | 0.001 | -0.5000 |" in text
+    assert "| moe | 0.001 | 2: 1.5000 | 4.5000 |" in text
 
 
 @pytest.mark.slow
@@ -80,8 +96,9 @@ def test_rows_are_tuned_trained_and_tabled_and_go_on_from_their_measurements(
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len((output / "data" / "medquad_train.jsonl").read_text().splitlines()) == 48
-    ours = json.loads((output / "sparsedoctor" / "seed-17" / "measured.json").read_text())
-    assert set(ours["tuning"]) == {"0.001", "0.004"}
+    seed = output / "sparsedoctor" / "seed-17"
+    assert {path.name for path in seed.iterdir()} == {"rate-0.001", "rate-0.004"}
+    ours = json.loads((seed / "rate-0.001" / "measured.json").read_text())
     assert len(ours["losses"]) == 6
     assert ours["curve"][-1][0] == 4
     text = (output / "ROWS.md").read_text()
