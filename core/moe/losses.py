@@ -1,6 +1,7 @@
-"""The terms that supervise the routing of one layer. Our own design (docs/method.md).
+"""The terms that supervise the routing of a layer. Our own design (docs/method.md).
 
-Pure functions of one layer's tensors. `share [tokens]` is each token's part of the mean: 1/n
+Pure functions of one layer's tensors, or of several layers' with a dimension of layers in front
+of all but `share`. `share [tokens]` is each token's part of the mean: 1/n
 for the n tokens that count, 0 for padding and prompt; so a mean over several processes is the
 sum of theirs.
 """
@@ -23,19 +24,19 @@ def balance_loss(load: Tensor, probabilities: Tensor, share: Tensor) -> Tensor:
     `probabilities [tokens, E]` are the router's.
     """
     mean_probability = share @ probabilities  # [E]
-    return load.shape[0] * (load.detach() * mean_probability).sum()
+    return load.shape[-1] * (load.detach() * mean_probability).sum(dim=-1)
 
 
 def expert_load(experts: Tensor, counted: Tensor, number: int) -> Tensor:
     """How often each expert was chosen by the tokens `counted [tokens]` (1 or 0). `[E]` float32"""
-    counts = torch.zeros(number, dtype=torch.float32, device=experts.device)
-    each = counted.float().unsqueeze(-1).expand_as(experts)
-    return counts.scatter_add(0, experts.flatten(), each.flatten())
+    each = counted.float().unsqueeze(-1).expand_as(experts).flatten(-2)
+    counts = each.new_zeros(*experts.shape[:-2], number)
+    return counts.scatter_add(-1, experts.flatten(-2), each)
 
 
 def router_z_loss(logits: Tensor, share: Tensor) -> Tensor:
     """Mean squared log-sum-exp of the router's logits `[tokens, E]`: keeps them small."""
-    return share @ logits.logsumexp(dim=-1).square()
+    return logits.logsumexp(dim=-1).square() @ share
 
 
 class Memory(NamedTuple):
@@ -74,20 +75,22 @@ def compare(
     Positives are the keys with the query's label; for a query without one, the lane of its
     `chosen [M]` expert. `exclude [M, N]` bool leaves pairs out (a query and itself).
     """
-    logits = (queries @ memory.keys.t().to(queries.dtype)).float() / temperature  # [M, N]
-    blocked = ~memory.filled if exclude is None else ~memory.filled | exclude
+    keys = memory.keys.transpose(-1, -2).to(queries.dtype)
+    logits = (queries @ keys).float() / temperature  # [M, N]
+    empty = ~memory.filled[..., None, :]
+    blocked = empty if exclude is None else empty | exclude
     logits = logits.masked_fill(blocked, -1e9)
     p = logits.softmax(dim=-1)  # [M, N]
-    same_lane = memory.experts == chosen[:, None]
-    same_label = memory.labels == labels[:, None]
-    positive = torch.where(labels[:, None] >= 0, same_label, same_lane) & ~blocked
+    same_lane = memory.experts[..., None, :] == chosen[..., None]
+    same_label = memory.labels[..., None, :] == labels[..., None]
+    positive = torch.where(labels[..., None] >= 0, same_label, same_lane) & ~blocked
     contrast = -(p * positive).sum(dim=-1).clamp_min(_TINY).log()
     with torch.no_grad():
         lane_of = F.one_hot(memory.experts, experts).to(p.dtype)  # [N, E]
         size = (~blocked).to(p.dtype) @ lane_of  # [M or 1, E] keys of each lane
         lanes = (p @ lane_of) / size.clamp_min(1.0)
         lanes = lanes / lanes.sum(dim=-1, keepdim=True).clamp_min(_TINY)
-        nearest = memory.experts[logits.argmax(dim=-1)]
+        nearest = memory.experts.gather(-1, logits.argmax(dim=-1))
     return Similarity(contrast, positive.any(dim=-1), lanes, nearest)
 
 

@@ -31,7 +31,7 @@ from sparsedoctor.core.moe.losses import (
     router_z_loss,
     spread,
 )
-from sparsedoctor.core.moe.queue import NO_LABEL, ExpertMemoryQueue
+from sparsedoctor.core.moe.queue import NO_LABEL, ExpertMemoryQueue, enqueue_together
 from sparsedoctor.core.moe.router import Routing
 from sparsedoctor.core.moe.settings import SupervisionSettings
 
@@ -134,47 +134,44 @@ class RoutingSupervisor:
         if labels is None or not settings.use_labels:
             labels = torch.full_like(counted, NO_LABEL, dtype=torch.int64)
         labels = labels.flatten()
-        experts = records[0].routing.logits.shape[-1]
-        loads = torch.stack([expert_load(r.routing.experts, counted, experts) for r in records])
-        loads = self.total(loads)  # [layers, E]
+        chosen = torch.stack([record.routing.experts for record in records])
+        probabilities = torch.stack([record.routing.probabilities for record in records])
+        layers, experts = len(records), probabilities.shape[-1]
+        load = self.total(expert_load(chosen, counted, experts))  # [layers, E]
         counts = self._by_process(counted.sum())  # [processes]
         number = counts.sum()
         share = counted.float() * (self.processes / number.clamp(min=1))
 
-        balance = [
-            balance_loss(load / load.sum().clamp_min(1.0), record.routing.probabilities, share)
-            for load, record in zip(loads, records, strict=True)
-        ]
-        z = [router_z_loss(record.routing.logits, share) for record in records]
+        load = load / load.sum(dim=-1, keepdim=True).clamp_min(1.0)
+        balance = balance_loss(load, probabilities, share)
+        z = router_z_loss(torch.stack([record.routing.logits for record in records]), share)
         zero = share.new_zeros(())
-        contrast, route, agreement = [zero], [zero], [zero]
+        contrast = route = agreement = zero.expand(layers)
         if settings.contrastive:
             contrast, route, agreement = self._contrastive(records, counted, labels, counts)
-        self.agreement = [value.detach() for value in agreement if settings.contrastive]
+        self.agreement = list(agreement.detach()) if settings.contrastive else []
         for layer in self.layers:
             layer.record = None  # the graph alone keeps what backward needs
-        layers = len(records)
         means = {
-            "contrast": torch.stack(contrast).sum() / layers,
-            "route": torch.stack(route).sum() / layers,
-            "balance": torch.stack(balance).sum() / layers,
-            "z": torch.stack(z).sum() / layers,
+            "contrast": contrast.sum() / layers,
+            "route": route.sum() / layers,
+            "balance": balance.sum() / layers,
+            "z": z.sum() / layers,
         }
         weights = {name: getattr(settings, f"{name}_weight") for name in means}
         total = sum((weights[name] * mean for name, mean in means.items() if weights[name]), zero)
-        return Terms(total, **means, agreement=torch.stack(agreement).sum() / layers, tokens=number)
+        return Terms(total, **means, agreement=agreement.sum() / layers, tokens=number)
 
     def commit(self) -> None:
         """Let the keys of this optimiser step enter the queues. Call it once per step."""
-        if self._pending and self.layers[0].queue is not None:
+        queues = [layer.queue for layer in self.layers if layer.queue is not None]
+        if self._pending and queues:
             # Micro-step by micro-step and within it by rank: the order of one process.
             steps = [_Pending(*map(self._gather, pending)) for pending in self._pending]
             keys, experts, labels = (torch.cat(parts) for parts in zip(*steps, strict=True))
-            counted = labels > _UNCOUNTED
-            keys, experts, labels = keys[counted], experts[counted], labels[counted]
-            for number, layer in enumerate(self.layers):
-                assert layer.queue is not None, "all layers have a queue or none has"
-                layer.queue.enqueue(keys[:, number], experts[:, number], labels)
+            no_lane = queues[0].pointer.shape[0]
+            experts = experts.masked_fill(labels[:, None] <= _UNCOUNTED, no_lane)
+            enqueue_together(queues, keys, experts, labels)
         self._pending.clear()
 
     def discard(self) -> None:
@@ -183,8 +180,8 @@ class RoutingSupervisor:
 
     def _contrastive(
         self, records: list[RoutingRecord], counted: Tensor, labels: Tensor, counts: Tensor
-    ) -> list[list[Tensor]]:
-        """Contrast, route and agreement of every layer; the new keys become pending.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Contrast, route and agreement of every layer `[layers]`; new keys become pending.
 
         `counts [processes]` are the counted tokens of each process.
         """
@@ -193,13 +190,22 @@ class RoutingSupervisor:
         chosen, taken = spread(counted, most, before=before, number=number)
         share = taken.float() * (self.processes / number.clamp(min=1, max=most))  # [M]
         names = labels[chosen].masked_fill(~taken, _UNCOUNTED)
+        at_once = _layers_at_once(counted.device, len(records))
         found = [
-            self._compare(layer, record, chosen, names, share)
-            for layer, record in zip(self.layers, records, strict=True)
+            self._compare(
+                self.layers[begin : begin + at_once],
+                records[begin : begin + at_once],
+                chosen,
+                names,
+                share,
+            )
+            for begin in range(0, len(records), at_once)
         ]
-        *terms, keys, lanes = zip(*found, strict=True)
-        self._pending.append(_Pending(torch.stack(keys, 1), torch.stack(lanes, 1), names))
-        return [list(parts) for parts in terms]
+        contrast, route, agreement, keys, lanes = (
+            torch.cat(parts) for parts in zip(*found, strict=True)
+        )
+        self._pending.append(_Pending(keys.transpose(0, 1), lanes.t(), names))
+        return contrast, route, agreement
 
     def _by_process(self, number: Tensor) -> Tensor:
         """This process's `number` beside those of the others. `[processes]`"""
@@ -209,39 +215,52 @@ class RoutingSupervisor:
 
     def _compare(
         self,
-        layer: WatchedLayer,
-        record: RoutingRecord,
+        layers: Sequence[WatchedLayer],
+        records: Sequence[RoutingRecord],
         chosen: Tensor,
         labels: Tensor,
         share: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Contrast, route and agreement of one layer, its new keys `[M, D]` and their experts."""
-        assert layer.projection is not None, "a contrastive layer has a projection"
-        experts = record.routing.experts[chosen, 0]  # [M] the most probable one
-        low = record.low[chosen]  # [M, 2, E, r]
-        own = low.take_along_dim(experts[:, None, None, None], dim=2).flatten(1)  # [M, 2r]
-        queries = F.normalize(F.linear(own.float(), layer.projection.float()), dim=-1)  # [M, D]
+        """Contrast, route and agreement of some layers `[layers]`, their new keys
+        `[layers, M, D]` and the experts of these `[layers, M]`."""
+        projection = torch.stack([_projection(layer) for layer in layers]).float()
+        # The most probable expert of each query and what its pairs made of the token.
+        experts = torch.stack([record.routing.experts[chosen, 0] for record in records])
+        low = torch.stack([record.low[chosen] for record in records])  # [layers, M, 2, E, r]
+        own = low.take_along_dim(experts[..., None, None, None], dim=3).flatten(2)
+        queries = F.normalize(own.float() @ projection.transpose(1, 2), dim=-1)  # [layers, M, D]
         keys = queries.detach()
-        exclude, active = None, share.new_ones(())
-        if layer.queue is None:
-            counted = labels > _UNCOUNTED
-            memory = Memory(keys, experts, labels, counted)
-            exclude = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
-        else:
-            queue = layer.queue
-            lanes = torch.arange(queue.keys.shape[0], device=keys.device)
+        queues = [layer.queue for layer in layers if layer.queue is not None]
+        exclude, active = None, share.new_ones(len(layers))
+        if queues:
+            lanes = torch.arange(queues[0].keys.shape[0], device=keys.device)
             memory = Memory(
-                queue.keys.flatten(0, 1),
-                lanes.repeat_interleave(queue.length),
-                queue.labels.flatten(),
-                queue.filled().flatten(),
+                torch.stack([queue.keys for queue in queues]).flatten(1, 2),
+                lanes.repeat_interleave(queues[0].length).expand(len(queues), -1),
+                torch.stack([queue.labels for queue in queues]).flatten(1),
+                torch.stack([queue.filled() for queue in queues]).flatten(1),
             )
-            active = (queue.ready_steps / max(self.settings.warmup_steps, 1)).clamp(max=1.0)
-        logits = record.routing.logits[chosen]  # [M, E]
+            ready = torch.stack([queue.ready_steps for queue in queues])
+            active = (ready / max(self.settings.warmup_steps, 1)).clamp(max=1.0)
+        else:
+            each = labels.expand(len(layers), -1)
+            memory = Memory(keys, experts, each, each > _UNCOUNTED)
+            exclude = torch.eye(keys.shape[1], dtype=torch.bool, device=keys.device)
+        logits = torch.stack([record.routing.logits[chosen] for record in records])
         found = compare(
             queries, experts, labels, memory, self.settings.temperature, logits.shape[-1], exclude
         )
-        contrast = active * (share * found.positives) @ found.contrast
-        route = active * share @ route_loss(found.lanes, logits)
-        agreement = share @ (found.nearest == experts).float()
+        contrast = active * (share * found.positives * found.contrast).sum(dim=-1)
+        route = active * (route_loss(found.lanes, logits) @ share)
+        agreement = (found.nearest == experts).float() @ share
         return contrast, route, agreement, keys.to(torch.bfloat16), experts
+
+
+def _projection(layer: WatchedLayer) -> Tensor:
+    assert layer.projection is not None, "a contrastive layer has a projection"
+    return layer.projection
+
+
+def _layers_at_once(device: torch.device, layers: int) -> int:
+    """One on a CPU, whose cache holds its similarities; elsewhere starting kernels costs more."""
+    return 1 if device.type == "cpu" else layers

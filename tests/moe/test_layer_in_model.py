@@ -150,6 +150,31 @@ def test_route_reaches_the_router(
     assert (first is not None and float(first.norm()) > 1e-4) is reaches
 
 
+@pytest.mark.parametrize("queue_length", [0, 16])
+def test_all_layers_at_once_are_supervised_like_one_after_another(
+    queue_length: int, tiny_base: Callable[..., Base], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU takes layer by layer, other devices all of them."""
+    supervision = SupervisionSettings(**SUPERVISED | {"queue_length": queue_length})
+    counted = torch.ones(2, 24, dtype=torch.bool)
+    counted[0, 10:] = False
+    found = []
+    for at_once in (1, 2):
+        monkeypatch.setattr(
+            "sparsedoctor.core.moe.supervision._layers_at_once", lambda *_, n=at_once: n
+        )
+        torch.manual_seed(0)
+        model = attach_experts(tiny_base().model, SETTINGS, queue_length)
+        assert len(expert_layers(model)) == 2
+        terms = _terms(model, supervision, counted)
+        terms.total.backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        queues = [layer.queue.keys for layer in expert_layers(model) if layer.queue is not None]
+        found.append((terms, gradients, queues))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+    assert float(found[0][0].contrast) > 0.1
+
+
 def test_the_contrast_gradient_is_ordinary_while_b_is_zero(tiny_base: Callable[..., Base]) -> None:
     """Queries are made of A x; made of the LoRA's output they would explode here."""
     model = attach_experts(tiny_base().model, SETTINGS, 16)

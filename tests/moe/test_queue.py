@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsedoctor.core.moe.queue import NO_LABEL, ExpertMemoryQueue
+from sparsedoctor.core.moe.queue import NO_LABEL, ExpertMemoryQueue, enqueue_together
 
 
 def _key(number: int) -> torch.Tensor:
@@ -55,6 +55,20 @@ def test_memory_stays_constant_and_in_place() -> None:
         assert queue.bytes == size
     after = {name: (b.data_ptr(), b.shape, b.dtype) for name, b in queue.named_buffers()}
     assert before == after
+
+
+def test_queues_of_several_layers_are_filled_together_and_keys_of_no_lane_left_out() -> None:
+    together = [ExpertMemoryQueue(3, 5, 4) for _ in range(2)]
+    alone = [ExpertMemoryQueue(3, 5, 4) for _ in range(2)]
+    for step in range(9):
+        keys, labels = torch.randn(4 * step, 2, 4), torch.arange(4 * step)
+        experts = torch.randint(4, (4 * step, 2))  # 3 is no lane
+        enqueue_together(together, keys, experts, labels)
+        for layer, queue in enumerate(alone):
+            enters = experts[:, layer] < 3
+            queue.enqueue(keys[enters, layer], experts[enters, layer], labels[enters])
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
 
 
 def test_contrast_starts_when_every_lane_holds_a_quarter() -> None:
