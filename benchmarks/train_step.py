@@ -10,6 +10,7 @@ On SmolLM2-135M at 2,048 tokens a step, for E = 4 and 8 (k = 2, r = 8), float32 
                sorted to its expert (how MixLoRA does it)
   bare         the frozen base, whose gradient only passes through: what no form can save
   compiled     with --compiled: the layer as plain operations, fused by torch.compile
+With --profile also what a step of each form spends its time on, by operation.
 The feed-forward blocks are measured once more by themselves (column "blocks"), forward and
 backward: the rest of a step, attention and the output layer, costs every form the same.
 The forms take turns within each repetition, so that a busy machine slows all of them alike;
@@ -61,6 +62,7 @@ from sparsedoctor.train.settings import RunSettings
 FORMS = ("dense", "layer", "contrast", "naive", "bare")
 COMPILED = "compiled"
 RANK, TOP_K = 8, 2
+PROFILED = 8  # operations told of a form
 
 Pair = tuple[dict[str, float], dict[str, float]]  # of whole steps, of the blocks; by form
 
@@ -248,6 +250,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=5, help="rounds")
     parser.add_argument("--warmup", type=int, default=1, help="rounds before the first timed one")
     parser.add_argument("--compiled", action="store_true", help="measure the compiled form too")
+    parser.add_argument("--profile", action="store_true", help="operations of a step, by time")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--experts", type=int, nargs="+", default=[4, 8])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
@@ -284,6 +287,8 @@ def measure(options: argparse.Namespace) -> dict[str, Measured]:
             peak = {form: peak_of(form, case, options) for form in options.forms}
             measured[case.key] = Measured(*measure_times(case, options), peak)
             print_case(case, measured[case.key], options)
+            if options.profile:
+                print_profiles(case, options)
     return measured
 
 
@@ -300,6 +305,23 @@ def print_case(case: Case, measured: Measured, options: argparse.Namespace) -> N
             *(f"{blocks / measured.blocks[other]:.2f}" for other in ("dense", "naive")),
         )  # fmt: skip
         print(f"{case.key:<14}{form:<10}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
+
+
+def print_profiles(case: Case, options: argparse.Namespace) -> None:
+    """The operations that take most of a second step's time, milliseconds of their own each."""
+    ids = _tokens(options)
+    activity = getattr(torch.profiler.ProfilerActivity, options.device.upper())
+    for form in options.forms:
+        model, step = build(form, case, options)
+        timed(form, model, step, ids)
+        with torch.profiler.profile(activities=[activity]) as profile:
+            timed(form, model, step, ids)
+        where = f"self_{options.device}_time_total".replace("cuda", "device")
+        spent = {row.key: getattr(row, where) / 1e3 for row in profile.key_averages()}
+        most = sorted(spent.items(), key=lambda one: -one[1])[:PROFILED]
+        rest = sum(spent.values()) - sum(time for _, time in most)
+        shown = ", ".join(f"{name.removeprefix('aten::')} {time:.0f}" for name, time in most)
+        print(f"{case.key:<14}{form:<10}  ms: {shown}, the rest {rest:.0f}", flush=True)
 
 
 def summary(measured: dict[str, Measured], device: str) -> dict[str, Any]:

@@ -154,8 +154,8 @@ def test_an_explanation_is_due_after_the_right_answer() -> None:
     """The loss asks whether a model could explain an answer, not whether it knows it."""
     question = replace(exam("C"), explanation="Because of its half-life.")
     (request,) = ask(question, Settings(scoring="loss"))
-    assert request.messages[-1] == Message("assistant", "The answer is C\n\nExplanation: ")
-    assert request.continuations == ("Because of its half-life.",)
+    assert request.messages[-1] == Message("assistant", "The answer is C\n\nExplanation:")
+    assert request.continuations == (" Because of its half-life.",)
     several = replace(question, answer="BD", multiple=True, language="zh")
     (request,) = requests_for(several, [], "cmb", Settings(scoring="loss"))
     assert request.messages[-1] == Message("assistant", "答案是：BD\n\n解析：")

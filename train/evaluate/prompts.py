@@ -27,7 +27,7 @@ class Wording:
 
     ask: Callable[[Question], str]
     lead: str = ""
-    gap: str = ""  # between the lead and the letter
+    gap: str = ""  # between the lead and the letter, and before an explanation
     explains: str = ""  # between the letter and its explanation
 
     def before_explanation(self, question: Question) -> str:
@@ -93,7 +93,7 @@ WORDINGS: dict[str, Wording] = {
     "cmb": Wording(_cmb, **_ZH),
     "cmmlu": Wording(_cmmlu, **_ZH),
     "exam-zh": Wording(_exam_zh, **_ZH),
-    "exam-en": Wording(_exam_en, "The answer is", " ", "\n\nExplanation: "),
+    "exam-en": Wording(_exam_en, "The answer is", " ", "\n\nExplanation:"),
     "huatuogpt-2": Wording(_huatuogpt2, **_ZH),
     "open": Wording(_open),
 }

@@ -88,7 +88,8 @@ def requests_for(
     """The prompts that this question needs; one, but for the rotations of permuted scoring."""
     shifts = len(question.options) if settings.scoring == "logprob-permuted" else 1
     words = WORDINGS[wording]
-    gap = words.gap if settings.scoring.startswith("logprob") else ""
+    follows = settings.scoring == "loss" and question.options  # an explanation after its answer
+    gap = words.gap if settings.scoring.startswith("logprob") or follows else ""
     requests = []
     for shift in range(shifts):
         rotated = question.permuted(shift)
