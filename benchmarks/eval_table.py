@@ -84,21 +84,27 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--track", choices=sorted(TRACKS), required=True)
     add("--base", required=True, help="smollm2, a GGUF file or a folder")
-    add("--data", type=Path, required=True, help="folder with train/ and eval/")
-    add("--output", type=Path, required=True)
     add("--steps", type=int, default=400)
     add("--batch", type=int, default=8)
     add("--max-tokens", type=int, default=512)
-    add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
-    add("--warmup-steps", type=int, default=50, help="of contrast and route, likewise")
     add("--evaluations", type=int, default=4, help="of the held-out loss, in a training")
     add("--seeds", type=int, nargs="+", default=[17, 18, 19])
     add("--rates", type=float, nargs="+", default=[3e-4])
-    add("--rows", nargs="+", choices=[row.name for row in ROWS])
     add("--limit", type=int, help="questions of each benchmark; a fixed sample")
     add("--loss-limit", type=int, default=200, help="texts whose loss is measured")
+    return parsed(parser)
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options, with those that every table of rows has."""
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder with train/ and eval/")
+    add("--output", type=Path, required=True)
+    add("--rows", nargs="+", choices=[row.name for row in ROWS])
+    add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
+    add("--warmup-steps", type=int, default=50, help="of contrast and route, likewise")
     add("--held-out-limit", type=int, default=64, help="examples, while training")
-    add("--jobs", type=int, default=1, help="trainings or scorings at the same time")
+    add("--jobs", type=int, default=1, help="rows at the same time")
     add("--threads", type=int, help="of each; default: the processors, shared by the jobs")
     options = parser.parse_args()
     options.threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from eval_table import carry_out, clean_training, same_table, urgent
+from eval_table import carry_out, clean_training, parsed, same_table, urgent
 from eval_table_base import as_folder
 from eval_table_rows import ROWS, Row, Track
 from eval_table_training import TRAIN_FILE, train
@@ -102,25 +101,15 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", type=Path, required=True, help="folder with train/ and eval/")
-    add("--output", type=Path, required=True)
     add("--base", default="smollm2")
     add("--steps", type=int, default=150)
     add("--batch", type=int, default=6)
     add("--max-tokens", type=int, default=256)
+    add("--evaluations", type=int, default=3, help="of the held-out loss, in a training")
     add("--seeds", type=int, nargs="+", default=[17])
     add("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3])
-    add("--rows", nargs="+", choices=[row.name for row in ROWS])
-    add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
-    add("--warmup-steps", type=int, default=50, help="of contrast and route, likewise")
-    add("--evaluations", type=int, default=3, help="of the held-out loss, in a training")
-    add("--held-out-limit", type=int, default=64, help="examples, while training")
     add("--questions", type=int, default=200, help="of the held-out file; 0 for all")
-    add("--jobs", type=int, default=1, help="rows at the same time")
-    add("--threads", type=int, help="of each; default: the processors, shared by the jobs")
-    options = parser.parse_args()
-    options.threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)
-    return options
+    return parsed(parser)
 
 
 def train_and_measure(
