@@ -161,8 +161,8 @@ def carry_out(
 ) -> None:
     """Call `work` with each row, its seed and what else, `jobs` at a time; `after` after each."""
     if jobs == 1:
-        for row, seed in todo:
-            work(row, seed)
+        for one in todo:
+            work(*one)
             after()
         return
     # The parent's threads are no child's, and each child starts with free memory.
