@@ -9,7 +9,6 @@ On SmolLM2-135M at 2,048 tokens a step, for E = 4 and 8 (k = 2, r = 8), float32 
   naive        every chosen expert's whole block, frozen projections included, token by token
                sorted to its expert (how MixLoRA does it)
   bare         the frozen base, whose gradient only passes through: what no form can save
-  compiled     with --compiled: the layer as plain operations, fused by torch.compile
 With --profile also what a step of each form spends its time on, by operation.
 The feed-forward blocks are measured once more by themselves (column "blocks"), forward and
 backward: the rest of a step, attention and the output layer, costs every form the same.
@@ -49,7 +48,6 @@ from sparsedoctor.core.moe.experts import (
     ExpertWeights,
     FrozenBlock,
     LoraPairs,
-    slot_masks,
 )
 from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
 from sparsedoctor.core.moe.router import Routing
@@ -60,7 +58,6 @@ from sparsedoctor.train.memory import peak_memory, resident_memory
 from sparsedoctor.train.settings import RunSettings
 
 FORMS = ("dense", "layer", "contrast", "naive", "bare")
-COMPILED = "compiled"
 RANK, TOP_K = 8, 2
 PROFILED = 8  # operations told of a form
 
@@ -106,24 +103,6 @@ def naive_experts(
         gained = down * routing.weights[token, slot, None].to(down.dtype)
         y = y.index_add(0, token, gained)
     return BlockOutput(y, x.new_zeros(len(x), 2 * weights.experts * weights.rank))
-
-
-def plain_experts(
-    x: Tensor, frozen: FrozenBlock, weights: ExpertWeights, routing: Routing
-) -> BlockOutput:
-    """`mixed_experts` as plain operations: what to keep and what to fuse is left to a compiler."""
-    base_gate, base_up = frozen.gate(x), frozen.up(x)
-    kind = base_gate.dtype
-    rows = torch.cat((weights.gate.rows(), weights.up.rows())).to(kind)
-    low = F.linear(x, rows)
-    low_gate, low_up = low.chunk(2, dim=1)
-    mask = slot_masks(routing.experts, weights, kind)
-    g = base_gate + (low_gate * mask) @ weights.gate.columns().to(kind).t()
-    u = base_up + (low_up * mask) @ weights.up.columns().to(kind).t()
-    a = F.silu(g) * u * routing.weights.to(kind).t().unsqueeze(-1)
-    low_down = (a @ weights.down.rows().to(kind).t() * mask).sum(0)
-    y = frozen.down(a.sum(0)) + F.linear(low_down, weights.down.columns().to(kind))
-    return BlockOutput(y, low)
 
 
 def build(
@@ -177,20 +156,16 @@ def timed(form: str, model: nn.Module, step: Callable[[Tensor], None], ids: Tens
     import sparsedoctor.core.moe.peft_layer as peft_layer
 
     fast = peft_layer.mixed_experts
-    other = {"naive": naive_experts, COMPILED: _compiled}
     model.zero_grad()
     _wait(ids)
     began = time.perf_counter()
     try:
-        peft_layer.mixed_experts = other.get(form, fast)
+        peft_layer.mixed_experts = naive_experts if form == "naive" else fast
         step(ids)
     finally:
         peft_layer.mixed_experts = fast
     _wait(ids)
     return time.perf_counter() - began
-
-
-_compiled = torch.compile(plain_experts)
 
 
 def run_blocks(model: nn.Module, ids: Tensor) -> None:
@@ -207,13 +182,13 @@ def run_blocks(model: nn.Module, ids: Tensor) -> None:
 def measure_times(case: Case, options: argparse.Namespace) -> Pair:
     """Medians over `repeat` rounds in which every form takes one step, and runs its blocks."""
     ids = _tokens(options)
-    built = {form: build(form, case, options) for form in options.forms}
+    built = {form: build(form, case, options) for form in FORMS}
     for _ in range(options.warmup):
         for form, (model, step) in built.items():
             timed(form, model, step, ids)
             timed(form, model, partial(run_blocks, model), ids)
-    steps: dict[str, list[float]] = {form: [] for form in options.forms}
-    blocks: dict[str, list[float]] = {form: [] for form in options.forms}
+    steps: dict[str, list[float]] = {form: [] for form in FORMS}
+    blocks: dict[str, list[float]] = {form: [] for form in FORMS}
     for _ in range(options.repeat):
         for form, (model, step) in built.items():
             steps[form].append(timed(form, model, step, ids))
@@ -249,7 +224,6 @@ def main() -> int:
     parser.add_argument("--row", type=int, default=512, help="tokens of a row")
     parser.add_argument("--repeat", type=int, default=5, help="rounds")
     parser.add_argument("--warmup", type=int, default=1, help="rounds before the first timed one")
-    parser.add_argument("--compiled", action="store_true", help="measure the compiled form too")
     parser.add_argument("--profile", action="store_true", help="operations of a step, by time")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--experts", type=int, nargs="+", default=[4, 8])
@@ -257,7 +231,6 @@ def main() -> int:
     parser.add_argument("--peak", nargs=3, metavar=("FORM", "EXPERTS", "DTYPE"),
                         help=argparse.SUPPRESS)  # fmt: skip
     options = parser.parse_args()
-    options.forms = (*FORMS, COMPILED) if options.compiled else FORMS
     transformers_logging.set_verbosity_error()
     warnings.filterwarnings("ignore", category=FutureWarning)
     if options.threads:
@@ -284,7 +257,7 @@ def measure(options: argparse.Namespace) -> dict[str, Measured]:
         for experts in options.experts:
             case = Case(experts, dtype)
             peak_of = measure_peak if options.device == "cuda" else _peak_in_a_process
-            peak = {form: peak_of(form, case, options) for form in options.forms}
+            peak = {form: peak_of(form, case, options) for form in FORMS}
             measured[case.key] = Measured(*measure_times(case, options), peak)
             print_case(case, measured[case.key], options)
             if options.profile:
@@ -294,7 +267,7 @@ def measure(options: argparse.Namespace) -> dict[str, Measured]:
 
 def print_case(case: Case, measured: Measured, options: argparse.Namespace) -> None:
     tokens = _tokens(options).numel()
-    for form in options.forms:
+    for form in FORMS:
         seconds, peak, blocks = (
             of[form] for of in (measured.seconds, measured.peak, measured.blocks)
         )
@@ -311,7 +284,7 @@ def print_profiles(case: Case, options: argparse.Namespace) -> None:
     """The operations that take most of a second step's time, milliseconds of their own each."""
     ids = _tokens(options)
     activity = getattr(torch.profiler.ProfilerActivity, options.device.upper())
-    for form in options.forms:
+    for form in FORMS:
         model, step = build(form, case, options)
         timed(form, model, step, ids)
         with torch.profiler.profile(activities=[activity]) as profile:

@@ -3,7 +3,8 @@ cache, elsewhere all slots of all tokens at once, where starting a kernel costs 
 
 Only the shared base activations W_gate x and W_up x are kept for the backward pass; g_j, u_j and
 a_j of every slot are computed again there. So the layer keeps two `[tokens, ffn]` tensors, where
-an ordinary LoRA on the same three projections keeps four, and memory does not grow with k.
+an ordinary LoRA on the same three projections keeps four, and what is kept does not grow with k.
+All slots at once need a working space of one layer that does.
 
 With G_j = dL/da + (mask_j · dL/dlow) A_down, the derivative of a_j = silu(g_j) · u_j weighted by
 w_j is   dL/dw_j = <G_j, a_j>,   dL/du_j = w_j G_j silu(g_j),   dL/dg_j = w_j G_j u_j silu'(g_j).
@@ -45,18 +46,9 @@ def mix_slots(
 
 class MixInBlocks(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        base_gate: Tensor,
-        base_up: Tensor,
-        low: Tensor,
-        mask: Tensor,
-        weights: Tensor,
-        b_gate: Tensor,
-        b_up: Tensor,
-        a_down: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(base_gate, base_up, low, mask, weights, b_gate, b_up, a_down)
+    def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(*given)
+        base_gate, base_up, low, mask, weights, b_gate, b_up, a_down = given
         mixed = torch.empty_like(base_gate)
         low_down = low.new_zeros(low.shape[0], mask.shape[-1])
         low_gate, low_up = low.chunk(2, dim=1)
@@ -145,18 +137,9 @@ class MixAtOnce(torch.autograd.Function):
     """The same with a slot dimension in front: `[k, tokens, ...]`."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        base_gate: Tensor,
-        base_up: Tensor,
-        low: Tensor,
-        mask: Tensor,
-        weights: Tensor,
-        b_gate: Tensor,
-        b_up: Tensor,
-        a_down: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(base_gate, base_up, low, mask, weights, b_gate, b_up, a_down)
+    def forward(ctx: Any, *given: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(*given)
+        base_gate, base_up, low, mask, weights, b_gate, b_up, a_down = given
         gate_in, up_in = _masked(low, mask)
         g = (gate_in @ b_gate.t()).add_(base_gate)
         u = (up_in @ b_up.t()).add_(base_up)

@@ -130,6 +130,7 @@ class RoutingSupervisor:
         class of each token (department, exam class), NO_LABEL where there is none.
         """
         settings, records = self.settings, self.records()
+        assert len(records) == len(self.layers), "the last pass was watched in every layer"
         counted = counted.flatten()
         if labels is None or not settings.use_labels:
             labels = torch.full_like(counted, NO_LABEL, dtype=torch.int64)
@@ -165,6 +166,7 @@ class RoutingSupervisor:
     def commit(self) -> None:
         """Let the keys of this optimiser step enter the queues. Call it once per step."""
         queues = [layer.queue for layer in self.layers if layer.queue is not None]
+        assert len(queues) in (0, len(self.layers)), "all layers have a queue or none has"
         if self._pending and queues:
             # Micro-step by micro-step and within it by rank: the order of one process.
             steps = [_Pending(*map(self._gather, pending)) for pending in self._pending]

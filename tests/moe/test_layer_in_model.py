@@ -103,14 +103,19 @@ def test_padding_and_neighbours_change_nothing(tiny_base: Callable[..., Base]) -
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
 
 
-def _terms(model: nn.Module, supervision: SupervisionSettings, counted: torch.Tensor) -> Terms:
+def _terms(
+    model: nn.Module,
+    supervision: SupervisionSettings,
+    counted: torch.Tensor,
+    labels: torch.Tensor | None = None,
+) -> Terms:
     supervisor = RoutingSupervisor(expert_layers(model), supervision)
     ids = _ids()
     model.train()
     for _ in range(4):  # fill the queues
         with supervisor.watching():
             model(ids)
-        terms = supervisor.terms(counted)
+        terms = supervisor.terms(counted, labels)
         supervisor.commit()
     return terms
 
@@ -158,6 +163,7 @@ def test_all_layers_at_once_are_supervised_like_one_after_another(
     supervision = SupervisionSettings(**SUPERVISED | {"queue_length": queue_length})
     counted = torch.ones(2, 24, dtype=torch.bool)
     counted[0, 10:] = False
+    labels = torch.arange(48).view(2, 24) % 3 - 1  # NO_LABEL, 0, 1
     found = []
     for at_once in (1, 2):
         monkeypatch.setattr(
@@ -166,7 +172,7 @@ def test_all_layers_at_once_are_supervised_like_one_after_another(
         torch.manual_seed(0)
         model = attach_experts(tiny_base().model, SETTINGS, queue_length)
         assert len(expert_layers(model)) == 2
-        terms = _terms(model, supervision, counted)
+        terms = _terms(model, supervision, counted, labels)
         terms.total.backward()
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         queues = [layer.queue.keys for layer in expert_layers(model) if layer.queue is not None]
