@@ -66,12 +66,15 @@ def _read(row: Path) -> Rates:
 
 
 def _best(rates: Rates) -> float:
-    # Only the first seed has all rates; another seed adds to the best one's alone.
-    return min(rates, key=lambda rate: min(_held_out(one) for one in rates[rate].values()))
+    """By the seeds that were trained at every rate: seeds differ more than rates do."""
+    common = set.intersection(*(set(seeds) for seeds in rates.values()))
 
+    def held_out(rate: float) -> float:
+        seeds = rates[rate]
+        losses = [seeds[seed].get("held_out_loss", 0.0) for seed in common or seeds]
+        return float(np.mean(losses))
 
-def _held_out(measured: Mapping[str, Any]) -> float:
-    return float(measured.get("held_out_loss", 0.0))
+    return min(rates, key=held_out)
 
 
 def _losses(rows: Mapping[str, Seeds]) -> list[str]:

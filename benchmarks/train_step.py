@@ -151,53 +151,49 @@ def build(
     return model, step
 
 
-def timed(form: str, model: nn.Module, step: Callable[[Tensor], None], ids: Tensor) -> float:
+def timed(form: str, model: nn.Module, step: Callable[[Tensor], None], given: Tensor) -> float:
     """Seconds of one step, gradients cleared before."""
     import sparsedoctor.core.moe.peft_layer as peft_layer
 
     fast = peft_layer.mixed_experts
     model.zero_grad()
-    _wait(ids)
+    _wait(given)
     began = time.perf_counter()
     try:
         peft_layer.mixed_experts = naive_experts if form == "naive" else fast
-        step(ids)
+        step(given)
     finally:
         peft_layer.mixed_experts = fast
-    _wait(ids)
+    _wait(given)
     return time.perf_counter() - began
 
 
-def run_blocks(model: nn.Module, ids: Tensor) -> None:
-    """Every feed-forward block by itself, forward and backward, on random hidden states."""
+def run_blocks(model: nn.Module, hidden: Tensor) -> None:
+    """Every feed-forward block by itself, both ways, on `hidden [rows, tokens, width]`."""
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    weight = base.get_input_embeddings().weight
-    generator = torch.Generator().manual_seed(1)
-    hidden = torch.randn(*ids.shape, weight.shape[1], generator=generator)
     for layer in base.model.layers:
-        x = hidden.to(weight).requires_grad_()
-        layer.mlp(x).backward(x.detach())
+        x = hidden.detach().requires_grad_()
+        layer.mlp(x).backward(hidden)
 
 
 def measure_times(case: Case, options: argparse.Namespace) -> Pair:
     """Medians over `repeat` rounds in which every form takes one step, and runs its blocks."""
     ids = _tokens(options)
     built = {form: build(form, case, options) for form in FORMS}
-    for _ in range(options.warmup):
-        for form, (model, step) in built.items():
-            timed(form, model, step, ids)
-            timed(form, model, partial(run_blocks, model), ids)
+    weight = built[FORMS[0]][0].get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.randn(*ids.shape, weight.shape[1], generator=generator).to(weight)
     steps: dict[str, list[float]] = {form: [] for form in FORMS}
     blocks: dict[str, list[float]] = {form: [] for form in FORMS}
-    for _ in range(options.repeat):
+    for _ in range(options.warmup + options.repeat):
         for form, (model, step) in built.items():
             steps[form].append(timed(form, model, step, ids))
-            blocks[form].append(timed(form, model, partial(run_blocks, model), ids))
-    return _medians(steps), _medians(blocks)
+            blocks[form].append(timed(form, model, partial(run_blocks, model), hidden))
+    return _medians(steps, options.warmup), _medians(blocks, options.warmup)
 
 
-def _medians(seconds: dict[str, list[float]]) -> dict[str, float]:
-    return {form: statistics.median(values) for form, values in seconds.items()}
+def _medians(seconds: dict[str, list[float]], warmup: int) -> dict[str, float]:
+    return {form: statistics.median(values[warmup:]) for form, values in seconds.items()}
 
 
 def measure_peak(form: str, case: Case, options: argparse.Namespace) -> int:

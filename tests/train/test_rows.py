@@ -71,6 +71,15 @@ def test_the_rate_with_the_lowest_held_out_loss_counts_and_equal_rates_are_told(
     assert "| moe | 0.001 | 2: 1.5000 | 4.5000 |" in text
 
 
+def test_a_seed_trained_at_one_rate_alone_does_not_choose_it(
+    rows_table: Any, tmp_path: Path
+) -> None:
+    for seed, rate, held_out in ((1, 1e-3, 1.50), (2, 1e-3, 1.40), (1, 2e-3, 1.45)):
+        folder = tmp_path / "moe" / f"seed-{seed}" / f"rate-{rate:g}"
+        left(folder, "moe", [[9.0, 2]], rate=rate, held_out_loss=held_out)
+    assert rows_table.best_rate(tmp_path / "moe") == 2e-3
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rows_are_tuned_trained_and_tabled_and_go_on_from_their_measurements(
@@ -94,16 +103,8 @@ def test_rows_are_tuned_trained_and_tabled_and_go_on_from_their_measurements(
     command += ["--batch", "2", "--max-tokens", "96", "--questions", "6", "--rates", "1e-3", "4e-3"]
     first = subprocess.run([*command, "--rows", "base"], capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
-    command += [
-        "--jobs",
-        "2",
-        "--threads",
-        "1",
-        "--rows",
-        "base",
-        "dense-parameters",
-        "sparsedoctor",
-    ]
+    command += ["--jobs", "2", "--threads", "1"]
+    command += ["--rows", "base", "dense-parameters", "sparsedoctor"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len((output / "data" / "medquad_train.jsonl").read_text().splitlines()) == 48
