@@ -36,7 +36,7 @@ def table(folder: Path) -> str:
     found = {row.name: _read(folder / row.name) for row in ROWS}
     tried = {name: rates for name, rates in found.items() if rates}
     rows = {name: rates[_best(rates)] for name, rates in tried.items()}
-    parts = (_losses(rows), _differences(rows, tried), _curves(tried), _experts(rows))
+    parts = (_losses(rows), _differences(rows, tried), _curves(tried), _experts(tried))
     return "\n".join(line for part in parts for line in (*part, ""))
 
 
@@ -125,18 +125,20 @@ def _curves(tried: Mapping[str, Rates]) -> list[str]:
     return lines
 
 
-def _experts(rows: Mapping[str, Seeds]) -> list[str]:
+def _experts(tried: Mapping[str, Rates]) -> list[str]:
     lines = [
-        "| row | bits of a topic in its experts | topics shuffled (95 % below) | p |",
-        "|---|---|---|---|",
+        "| row | learning rate | bits of a topic in its experts | topics shuffled (95 % below) | p |",
+        "|---|---|---|---|---|",
     ]
-    for seeds in rows.values():
-        first = next(iter(seeds.values()))
-        if found := first.get("specialisation"):
-            chance = f"{found['shuffled']:.4f} ({found['shuffled_95']:.4f})"
-            lines.append(
-                f"| {first['title']} | {found['bits']:.4f} | {chance} | {probability(found['p'])} |"
-            )
+    for rates in tried.values():
+        for rate, seeds in rates.items():
+            first = next(iter(seeds.values()))
+            if found := first.get("specialisation"):
+                chance = f"{found['shuffled']:.4f} ({found['shuffled_95']:.4f})"
+                lines.append(
+                    f"| {first['title']} | {rate:g} | {found['bits']:.4f} | {chance} "
+                    f"| {probability(found['p'])} |"
+                )
     return lines
 
 
