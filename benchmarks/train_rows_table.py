@@ -127,7 +127,7 @@ def _curves(tried: Mapping[str, Rates]) -> list[str]:
 
 def _experts(tried: Mapping[str, Rates]) -> list[str]:
     lines = [
-        "| row | learning rate | bits of a topic in its experts | topics shuffled (95 % below) | p |",
+        "| row | learning rate | bits of a topic in its experts | shuffled (95 % below) | p |",
         "|---|---|---|---|---|",
     ]
     for rates in tried.values():
