@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import sqlite3
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,8 @@ from sparsedoctor.app.consultation.history.notices import HistoryNotice, Trouble
 from sparsedoctor.core.errors import SparseDoctorError
 
 BUSY_SECONDS = 5.0
+_BUSY_TIMEOUT = f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}"  # milliseconds
+_LOOK_AGAIN_SECONDS = (0.001, 0.004)
 _CIPHER = "sqlcipher3.dbapi2"
 _STORAGE = (
     *("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
@@ -132,7 +136,7 @@ def _unlock(connection: sqlite3.Connection, passphrase: str, path: Path) -> None
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Everything inside is committed together, or not at all."""
-    connection.execute("BEGIN IMMEDIATE")
+    _begin(connection)
     try:
         yield
         connection.execute("COMMIT")
@@ -142,6 +146,27 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             with contextlib.suppress(*database_errors()):
                 connection.execute("ROLLBACK")
         raise
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin to write, after at most BUSY_SECONDS of others' writing.
+
+    SQLite itself looks again only every 100 ms. Where a commit takes that long (a slow disk), two
+    other windows that write in turn leave gaps too short to be met that way, and one would starve.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except database_errors() as error:
+                if not _name(error).startswith("SQLITE_BUSY") or time.monotonic() >= deadline:
+                    raise
+            time.sleep(random.uniform(*_LOOK_AGAIN_SECONDS))
+    finally:
+        connection.execute(_BUSY_TIMEOUT).fetchall()
 
 
 def database_errors() -> tuple[type[Exception], ...]:
@@ -191,8 +216,8 @@ def _readable(raw: bytes) -> str:
 
 def _set_up(connection: sqlite3.Connection) -> None:
     connection.text_factory = _readable
+    connection.execute(_BUSY_TIMEOUT).fetchall()
     for pragma in (
-        f"busy_timeout = {round(BUSY_SECONDS * 1000)}",  # milliseconds
         "temp_store = MEMORY",
         "secure_delete = ON",
         "foreign_keys = ON",

@@ -94,7 +94,8 @@ def test_a_writer_killed_at_random_loses_nothing_it_acknowledged(
             assert all(messages[answer].status == "done" for answer in done)
             assert all(message.status != "streaming" for message in messages.values())
             assert _integrity(file) == "ok"
-    assert len(said) > kills
+    assert said
+    assert done
 
 
 def test_an_answer_whose_program_was_killed_is_ended_at_the_next_start(tmp_path: Path) -> None:
@@ -141,24 +142,60 @@ def test_closing_ends_a_growing_answer_as_cancelled(tmp_path: Path) -> None:
 def test_two_programs_write_side_by_side(tmp_path: Path) -> None:
     file = tmp_path / "h.db"
     first, second = _start(file, "first"), _start(file, "second")
+    said = []
     for process in (first, second):
         assert process.stdout is not None
-        process.stdout.readline()
+        assert process.stdout.readline() == "open\n"
+        said.append(process.stdout.readline().split()[1])
     with History.open(file) as store:  # and a third reads and writes meanwhile
         conversation = store.begin()
         for number in range(20):
             store.add_user(conversation, f"third {number}")
             store.conversations("胸痛")
         assert store.saved
-    said_first, _ = _kill_after(first, 0.5)
-    said_second, _ = _kill_after(second, 0)
+    for process in (first, second):
+        assert process.poll() is None
+        said += _kill_after(process, 0.25)[0]
     with History.open(file) as store:
         there = {m.id for c in store.conversations() for m in store.messages(c.id)}
         assert len(store.messages(conversation)) == 20
-    assert said_first
-    assert said_second
-    assert {*said_first, *said_second} <= there
+    assert set(said) <= there
     assert _integrity(file) == "ok"
+
+
+# Leaves the file free for 2 ms of 300, as other windows do that commit to a slow disk in turn.
+HOLDER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+while True:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        time.sleep(0.001)
+        continue
+    print("holds", flush=True)
+    time.sleep(0.297)
+    connection.execute("ROLLBACK")
+    time.sleep(0.002)
+"""
+
+
+def test_on_a_slow_disk_every_window_gets_its_turn(tmp_path: Path) -> None:
+    file = tmp_path / "h.db"
+    with History.open(file) as store:
+        conversation = store.begin()
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(file)], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "holds\n"
+            for number in range(8):
+                store.add_user(conversation, str(number))
+                assert store.saved, store.take_notices()
+                time.sleep(0.02)  # the other has it again
+        finally:
+            _kill_after(holder, 0)
 
 
 def test_two_programs_may_begin_the_same_file(tmp_path: Path) -> None:
