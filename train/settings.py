@@ -87,7 +87,7 @@ class RunSettings:
     precision: Precision = "auto"
     """Type of the base's weights and of the arithmetic; auto: bfloat16 on CUDA, else float32."""
     four_bit: bool = False
-    """Keep the base in 4 bits (CUDA and bitsandbytes only)."""
+    """Keep the base, a Hugging Face folder, in 4 bits (needs bitsandbytes)."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """Attention kernel; auto: eager for bfloat16 on a CPU, where sdpa's backward pass is slow."""
     gradient_checkpointing: bool = False

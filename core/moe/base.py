@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -38,20 +39,17 @@ def load_base(
     """Load what `name` stands for: "smollm2", a GGUF file or a Hugging Face folder.
 
     Weights of a GGUF file are dequantised to `dtype`. `four_bit` keeps a folder's linear
-    weights in 4-bit NF4 (bitsandbytes, CUDA only). `attention` names transformers'
+    weights in 4-bit NF4 (bitsandbytes). `attention` names transformers'
     implementation ("eager", "sdpa"); None is its default. Raises SparseDoctorError when the
     base cannot be read.
     """
     path = find_base(name)
-    if four_bit and not torch.cuda.is_available():
-        raise SparseDoctorError(
-            "a 4-bit base needs CUDA and bitsandbytes, and this machine has no CUDA; "
-            "leave four_bit out"
-        )
     options: dict[str, Any] = {"dtype": dtype}
     if attention:
         options["attn_implementation"] = attention
     folder, source = _source(path)
+    if four_bit:
+        _check_four_bit(path)
     if source:
         # Newer transformers keep GGUF weights packed unless told otherwise.
         options["quantization_config"] = GgufConfig(dequantize=True)
@@ -64,6 +62,16 @@ def load_base(
         model = AutoModelForCausalLM.from_pretrained(folder, **source, **options)
     model.config.use_cache = False
     return Base(model, tokenizer, path.name, path, base_fingerprint(path))
+
+
+def _check_four_bit(path: Path) -> None:
+    if path.is_file():
+        raise SparseDoctorError(
+            f"{path} is a GGUF file; a 4-bit base is made of a Hugging Face folder: "
+            "name one, or leave four_bit out"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise SparseDoctorError('a 4-bit base needs an extra: pip install "sparsedoctor[four-bit]"')
 
 
 def load_tokenizer(name: str) -> Any:

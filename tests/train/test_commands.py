@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import pty
@@ -239,13 +240,16 @@ def _refused(folder: Path, arguments: list[str]) -> str:
     return lines[0]
 
 
-def test_four_bits_are_refused_without_cuda(tmp_path: Path) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has CUDA")
+def test_four_bits_are_refused_without_bitsandbytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *given: None if name == "bitsandbytes" else find_spec(name, *given),
+    )
     arguments = [*_flags(tmp_path), "--four-bit", "--output", str(tmp_path / "run")]
-    assert "4-bit base needs CUDA" in _refused(tmp_path, arguments)
+    assert 'pip install "sparsedoctor[four-bit]"' in _refused(tmp_path, arguments)
 
 
 def test_reading_a_large_file_is_shown_and_can_be_interrupted(tmp_path: Path) -> None:

@@ -66,14 +66,3 @@ def test_a_run_in_bfloat16_learns_resumes_and_its_adapter_loads(tmp_path: Path) 
     assert (run / "log.jsonl").read_text().splitlines()[:28] == first[:28]  # not done again
     last = torch.tensor(again[28:])
     torch.testing.assert_close(last, torch.tensor(losses[28:]), rtol=2e-2, atol=2e-2)
-
-
-def test_a_base_in_four_bits_trains(tmp_path: Path) -> None:
-    pytest.importorskip("bitsandbytes", reason="a 4-bit base needs bitsandbytes")
-    settings = tiny_settings(tmp_path, device="cuda", steps=30, learning_rate=5e-3, four_bit=True)
-    run = tmp_path / "run"
-    loaded = _train(settings, run)
-    kinds = {type(module).__name__ for module in loaded.model.modules()}
-    assert "Linear4bit" in kinds
-    losses = _losses(run)
-    assert sum(losses[-5:]) < sum(losses[:5])
