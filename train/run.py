@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import time
 import warnings
@@ -18,7 +19,7 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from sparsedoctor.core.errors import SparseDoctorError
-from sparsedoctor.core.moe.adapter import save_adapter
+from sparsedoctor.core.moe.adapter import adapter_state, save_adapter
 from sparsedoctor.core.moe.adapter_description import AdapterDescription, BaseShape
 from sparsedoctor.core.moe.base import Base, load_base
 from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
@@ -104,12 +105,12 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
     if stop.asked and steps < settings.run.steps:
         print(f"stopped at step {steps}; continue with: sparsedoctor-train --resume {output}")
         return INTERRUPTED
-    if process_rank() == 0:
-        description = describe(loaded, settings, result.training_loss)
-        precision = getattr(torch, settings.run.adapter_precision)
-        cuda = loaded.machine.cuda
-        peak = peak_memory(cuda=cuda)
+    first = process_rank() == 0
+    cuda = loaded.machine.cuda
+    peak = peak_memory(cuda=cuda)  # of the training alone
+    if first:
         print(f"memory: predicted {loaded.memory.total >> 20:,} MiB, peak {peak >> 20:,} MiB")
+    if first or loaded.trainer.is_fsdp_enabled:
         write_choices(
             output,
             loaded.model,
@@ -117,8 +118,13 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
             loaded.material.held_out,
             pad_id=loaded.base.tokenizer.pad_token_id or 0,
             batch=settings.run.batch,
+            writes=first,
         )
-        save_adapter(loaded.model, output / ADAPTER, description, dtype=precision)
+    state = adapter_state(loaded.model)
+    if first:
+        description = describe(loaded, settings, result.training_loss)
+        precision = getattr(torch, settings.run.adapter_precision)
+        save_adapter(loaded.model, output / ADAPTER, description, dtype=precision, state=state)
         print(f"{steps} steps in {duration(time.monotonic() - began)}; adapter: {output / ADAPTER}")
         print(f"report: {write_report(output)}")
     return 0
@@ -300,6 +306,7 @@ def _quieten() -> None:
     """The libraries' notes are not for the person who trains."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message="Could not find a config file")
 

@@ -27,12 +27,14 @@ def save_adapter(
     *,
     dtype: torch.dtype | None = None,
     for_training: bool = False,
+    state: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write an adapter folder; a reader sees the old one or the whole new one.
 
-    `dtype` casts the weights; `for_training` keeps projections and queues.
+    `dtype` casts the weights; `for_training` keeps projections and queues; `state` is what
+    `adapter_state` said of the model, where only all processes together can say it.
     """
-    state = _adapter_state(model)
+    state = adapter_state(model) if state is None else state
     kept = {
         name: tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
         for name, tensor in state.items()
@@ -89,14 +91,19 @@ def _check_complete(model: Any, folder: Path) -> None:
     """PEFT only warns about tensors that are missing; here a missing one is an error."""
     with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as file:
         present = set(file.keys())
-    missing = sorted(set(_adapter_state(model)) - present)
+    missing = sorted(set(adapter_state(model)) - present)
     if missing:
         raise SparseDoctorError(
             f"the adapter in {folder} lacks {len(missing)} tensors, the first is {missing[0]}"
         )
 
 
-def _adapter_state(model: Any) -> dict[str, torch.Tensor]:
+def adapter_state(model: Any) -> dict[str, torch.Tensor]:
+    """The adapter's tensors by PEFT's names, whole also where FSDP has spread them over
+    processes: then every process has to call this."""
     # Without the argument PEFT asks the hub whether the vocabulary grew.
     state: dict[str, torch.Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
-    return state
+    return {
+        name: tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+        for name, tensor in state.items()
+    }

@@ -77,6 +77,7 @@ class _Pending(NamedTuple):
 
 
 _UNCOUNTED = NO_LABEL - 1
+AT_ONCE_BYTES = 128 * 2**20  # of the similarities of queries and keys
 
 
 class RoutingSupervisor:
@@ -192,7 +193,9 @@ class RoutingSupervisor:
         chosen, taken = spread(counted, most, before=before, number=number)
         share = taken.float() * (self.processes / number.clamp(min=1, max=most))  # [M]
         names = labels[chosen].masked_fill(~taken, _UNCOUNTED)
-        at_once = _layers_at_once(counted.device, len(records))
+        queue = self.layers[0].queue
+        memory = len(chosen) if queue is None else queue.labels.numel()
+        at_once = _layers_at_once(counted.device, len(records), 4 * len(chosen) * memory)
         found = [
             self._compare(
                 self.layers[begin : begin + at_once],
@@ -259,10 +262,24 @@ class RoutingSupervisor:
 
 
 def _projection(layer: WatchedLayer) -> Tensor:
-    assert layer.projection is not None, "a contrastive layer has a projection"
-    return layer.projection
+    projection = layer.projection
+    assert projection is not None, "a contrastive layer has a projection"
+    if not hasattr(projection, "full_tensor"):
+        return projection
+    # FSDP leaves a part of it to every process outside the layer's own forward pass. Each
+    # process has a gradient of the whole, and they are averaged as FSDP averages others.
+    from torch.distributed.tensor import Partial
+
+    whole: Tensor = projection.full_tensor(grad_placements=[Partial("avg")])
+    return whole
 
 
-def _layers_at_once(device: torch.device, layers: int) -> int:
-    """One on a CPU, whose cache holds its similarities; elsewhere starting kernels costs more."""
-    return 1 if device.type == "cpu" else layers
+def _layers_at_once(device: torch.device, layers: int, similarities: int) -> int:
+    """How many layers are compared together, where one makes `similarities` bytes of them.
+
+    One on a CPU, whose cache holds them; elsewhere starting kernels costs more, up to the
+    memory that a few such tensors may take.
+    """
+    if device.type == "cpu":
+        return 1
+    return min(layers, max(1, AT_ONCE_BYTES // max(similarities, 1)))

@@ -178,7 +178,7 @@ def test_all_layers_at_once_are_supervised_like_one_after_another(
         queues = [layer.queue.keys for layer in expert_layers(model) if layer.queue is not None]
         found.append((terms, gradients, queues))
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
-    assert float(found[0][0].contrast) > 0.1
+    assert found[0][0].contrast > 0.1
 
 
 def test_the_contrast_gradient_is_ordinary_while_b_is_zero(tiny_base: Callable[..., Base]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,8 +31,33 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+COPIES = ("-m", "sparsedoctor.train.cli")  # a whole model on each process
+SHARDS = (str(Path(__file__).with_name("fsdp_on_cpu.py")),)  # each weight spread over both
+
+
+def _launch(
+    program: tuple[str, ...], *arguments: str, refused: bool = False, **environment: str
+) -> str:
+    """What two processes started by accelerate's launcher say as they end."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch"),
+            *("--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+            *("--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"),
+            *program,
+            *arguments,
+        ],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert (done.returncode == 0) is not refused, said[-3000:]
+    return said
+
+
+@pytest.fixture(scope="module", params=[COPIES, SHARDS], ids=["copies", "shards"])
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     """A run of one process with 4 rows a micro-step, and of two with 2 rows each."""
     folder = tmp_path_factory.mktemp("processes")
     write_data(folder / "dev.jsonl", examples=7)  # odd: the second process has one fewer
@@ -43,17 +69,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     both = settings.to_json()
     both["run"]["batch"] = 2
     (folder / "two.yaml").write_text(json.dumps(both))  # JSON is YAML
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "accelerate.commands.launch"),
-            *("--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
-            *("--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"),
-            *("-m", "sparsedoctor.train.cli"),
-            *("--config", str(folder / "two.yaml"), "--output", str(folder / "two")),
-        ],
-        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    _launch(request.param, "--config", str(folder / "two.yaml"), "--output", str(folder / "two"))
     return {"one": folder / "one", "two": folder / "two"}
 
 
@@ -63,6 +79,8 @@ def test_two_processes_equal_one(runs: dict[str, Path]) -> None:
     one, two = (
         load_file(run / "checkpoint-3" / "adapter_model.safetensors") for run in runs.values()
     )
+    finished = load_file(runs["two"] / "adapter" / "adapter_model.safetensors")
+    assert all(torch.equal(tensor, two[name].to(tensor)) for name, tensor in finished.items())
     assert one.keys() == two.keys()
     assert any(tensor.any() for name, tensor in one.items() if name.endswith("ready_steps"))
     for name, tensor in one.items():
@@ -89,3 +107,32 @@ def test_two_processes_measure_the_health_of_all_rows(runs: dict[str, Path]) -> 
         for layer, other in zip(a["layers"], b["layers"], strict=True):
             for name, value in layer.items():
                 assert other[name] == pytest.approx(value, abs=2e-4), (a["step"], name)
+
+
+def test_a_sharded_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    steps = {"save_every": 2, "evaluate_every": 0}  # the third one is not in a checkpoint
+    settings = tiny_settings(tmp_path, supervision=SUPERVISION, **RUN | steps)
+    (tmp_path / "run.yaml").write_text(json.dumps(settings.to_json()))
+    run = tmp_path / "run"
+    _launch(SHARDS, "--config", str(tmp_path / "run.yaml"), "--output", str(run))
+    first = load_file(run / "adapter" / "adapter_model.safetensors")
+    log = _lines(run / "log.jsonl")
+    shutil.rmtree(run / "adapter")
+    shutil.rmtree(run / "checkpoint-3", ignore_errors=True)
+    _launch(SHARDS, "--resume", str(run))
+    again = load_file(run / "adapter" / "adapter_model.safetensors")
+    assert [line["step"] for line in _lines(run / "log.jsonl")] == [line["step"] for line in log]
+    for name, tensor in first.items():
+        torch.testing.assert_close(again[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_the_first_fsdp_is_refused_in_one_line(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path, **RUN)
+    (tmp_path / "run.yaml").write_text(json.dumps(settings.to_json()))
+    said = _launch(
+        SHARDS,
+        *("--config", str(tmp_path / "run.yaml"), "--output", str(tmp_path / "run")),
+        refused=True,
+        FSDP_VERSION="1",
+    )
+    assert "error: experts are trained with FSDP 2 only; add --fsdp_version 2" in said

@@ -25,14 +25,20 @@ def write_choices(
     pad_id: int,
     batch: int = 4,
     progress: Callable[[int], None] = lambda done: None,
+    writes: bool = True,
 ) -> Path | None:
     """Run `examples` through the model and write what their answers' tokens chose.
 
     One line for each example that has a topic: `{"topic", "chosen": [layers][E]}`. None when no
-    example has one. `progress` is told how many examples are done.
+    example has one. `progress` is told how many examples are done. Without `writes` the model
+    runs only, because another process needs this one's part of its weights.
     """
     named = [example for example in examples if example.topic is not None]
     if not named:
+        return None
+    if not writes:
+        for _ in _lines(model, supervisor, named, pad_id, batch):
+            pass
         return None
     path = run / CHOICES_FILE
     fresh = path.with_suffix(".part")
