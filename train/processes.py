@@ -8,10 +8,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from sparsedoctor.core.errors import SparseDoctorError
+
 
 def process_count() -> int:
     """Processes of this run; `accelerate launch` and `torchrun` set it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def check_launch() -> None:
+    """Refuse what `accelerate launch` was asked for and training cannot do (SparseDoctorError)."""
+    fsdp = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    if fsdp and os.environ.get("FSDP_VERSION", "1") != "2":
+        raise SparseDoctorError(
+            "experts are trained with FSDP 2 only; add --fsdp_version 2 and "
+            "--fsdp_reshard_after_forward true to accelerate launch"
+        )
 
 
 def total(tensor: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ from sparsedoctor.train.memory import (
     peak_memory,
     resident_memory,
 )
-from sparsedoctor.train.processes import gather, process_count, total
+from sparsedoctor.train.processes import check_launch, gather, process_count, total
 from sparsedoctor.train.progress import (
     HEALTH_FILE,
     LOG_FILE,
@@ -157,6 +157,7 @@ class Loaded:
 def prepare(settings: Settings, output: Path) -> Loaded:
     """Read the data, load the base, attach the experts and build the trainer."""
     run = settings.run
+    check_launch()
     machine = Machine.of(run)
     examples = choose_examples(settings.data, run.seed)  # first: wrong data show at once
     memory = check_memory(

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainerCallback
 
-from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.moe.health import LayerHealth, layer_health
 from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms
 from sparsedoctor.train.checkpoints import check_room_for_next, mark_complete
@@ -44,10 +43,6 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         self._sums: dict[str, Tensor] = {}  # since the last line of the log
         self._summed_from = 0  # the step after which they begin
         super().__init__(**given)
-        if self.is_fsdp_enabled and not self.accelerator.is_fsdp2:
-            raise SparseDoctorError(
-                "experts are trained with FSDP 2 only; add --fsdp_version 2 to accelerate launch"
-            )
         self.add_callback(_Commit(supervisor))
 
     def compute_loss(

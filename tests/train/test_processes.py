@@ -31,23 +31,31 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-COPIES = ("-m", "sparsedoctor.train.cli")  # a whole model on each process
-SHARDS = (str(Path(__file__).with_name("fsdp_on_cpu.py")),)  # each weight spread over both
+COPIES = ("--multi_gpu", "-m", "sparsedoctor.train.cli")  # a whole model on each process
+FSDP = (
+    *("--use_fsdp", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
+    *("--fsdp_transformer_layer_cls_to_wrap", "LlamaDecoderLayer"),
+    *("--fsdp_state_dict_type", "FULL_STATE_DICT", "--fsdp_cpu_ram_efficient_loading", "false"),
+)
+FSDP_ON_CPU = str(Path(__file__).with_name("fsdp_on_cpu.py"))
+SHARDS = (  # each weight spread over both
+    *(*FSDP, "--fsdp_version", "2", "--fsdp_reshard_after_forward", "true"),
+    FSDP_ON_CPU,
+)
+FIRST_FSDP = (*FSDP, "--fsdp_version", "1", FSDP_ON_CPU)
 
 
-def _launch(
-    program: tuple[str, ...], *arguments: str, refused: bool = False, **environment: str
-) -> str:
+def _launch(program: tuple[str, ...], *arguments: str, refused: bool = False) -> str:
     """What two processes started by accelerate's launcher say as they end."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "accelerate.commands.launch"),
-            *("--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+            *("--num_processes", "2", "--num_machines", "1"),
             *("--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"),
             *program,
             *arguments,
         ],
-        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert (done.returncode == 0) is not refused, said[-3000:]
@@ -129,10 +137,6 @@ def test_a_sharded_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 def test_the_first_fsdp_is_refused_in_one_line(tmp_path: Path) -> None:
     settings = tiny_settings(tmp_path, **RUN)
     (tmp_path / "run.yaml").write_text(json.dumps(settings.to_json()))
-    said = _launch(
-        SHARDS,
-        *("--config", str(tmp_path / "run.yaml"), "--output", str(tmp_path / "run")),
-        refused=True,
-        FSDP_VERSION="1",
-    )
+    arguments = ("--config", str(tmp_path / "run.yaml"), "--output", str(tmp_path / "run"))
+    said = _launch(FIRST_FSDP, *arguments, refused=True)
     assert "error: experts are trained with FSDP 2 only; add --fsdp_version 2" in said
