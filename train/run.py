@@ -106,9 +106,8 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
         print(f"stopped at step {steps}; continue with: sparsedoctor-train --resume {output}")
         return INTERRUPTED
     first = process_rank() == 0
-    cuda = loaded.machine.cuda
-    peak = peak_memory(cuda=cuda)  # of the training alone
     if first:
+        peak = peak_memory(cuda=loaded.machine.cuda)  # of the training alone
         print(f"memory: predicted {loaded.memory.total >> 20:,} MiB, peak {peak >> 20:,} MiB")
     if first or loaded.trainer.is_fsdp_enabled:
         write_choices(

@@ -77,7 +77,7 @@ class _Pending(NamedTuple):
 
 
 _UNCOUNTED = NO_LABEL - 1
-AT_ONCE_BYTES = 128 * 2**20  # of the similarities of queries and keys
+_AT_ONCE_BYTES = 128 * 2**20  # of the similarities of queries and keys
 
 
 class RoutingSupervisor:
@@ -282,4 +282,4 @@ def _layers_at_once(device: torch.device, layers: int, similarities: int) -> int
     """
     if device.type == "cpu":
         return 1
-    return min(layers, max(1, AT_ONCE_BYTES // max(similarities, 1)))
+    return min(layers, max(1, _AT_ONCE_BYTES // max(similarities, 1)))

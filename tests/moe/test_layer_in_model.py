@@ -19,7 +19,7 @@ from sparsedoctor.core.moe.peft_layer import LoraMoeBlock, attach_experts, exper
 from sparsedoctor.core.moe.reference import reference_experts
 from sparsedoctor.core.moe.router import route
 from sparsedoctor.core.moe.settings import ExpertSettings, SupervisionSettings
-from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms
+from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms, _layers_at_once
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 SETTINGS = ExpertSettings(experts=4, top_k=2, rank=3, alpha=6, shared_rank=2, shared_alpha=4)
@@ -153,6 +153,14 @@ def test_route_reaches_the_router(
     terms.total.backward()
     first = expert_layers(model)[-1].router.grad  # nothing behind it but its own terms
     assert (first is not None and float(first.norm()) > 1e-4) is reaches
+
+
+def test_layers_compared_together_are_bounded_by_memory() -> None:
+    cpu, other, mebibyte = torch.device("cpu"), torch.device("cuda"), 2**20
+    assert _layers_at_once(cpu, 30, mebibyte) == 1
+    assert _layers_at_once(other, 30, mebibyte) == 30
+    assert _layers_at_once(other, 30, 16 * mebibyte) == 8
+    assert _layers_at_once(other, 30, 1000 * mebibyte) == 1
 
 
 @pytest.mark.parametrize("queue_length", [0, 16])
