@@ -87,7 +87,9 @@ class LoraMoeBlock(nn.Module, LoraLayer):  # type: ignore[misc]
         self.lora_router[adapter] = nn.Parameter(torch.randn(s.experts, hidden) * ROUTER_INIT)
         if queue_length is not None:
             low = 2 * s.rank
-            self.lora_projection[adapter] = nn.Parameter(torch.randn(KEY_SIZE, low) * low**-0.5)
+            with torch.random.fork_rng(devices=[]):  # the same experts with contrast and without
+                projection = torch.randn(KEY_SIZE, low) * low**-0.5
+            self.lora_projection[adapter] = nn.Parameter(projection)
         if queue_length:
             self.lora_queue[adapter] = ExpertMemoryQueue(s.experts, queue_length, KEY_SIZE)
 

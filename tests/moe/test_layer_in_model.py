@@ -80,6 +80,23 @@ def test_only_adapter_weights_train_and_all_are_parameters(tiny_base: Callable[.
     assert count == SETTINGS.trainable_parameters(hidden=64, ffn=128, layers=2)
 
 
+def test_experts_begin_alike_with_contrast_and_without(tiny_base: Callable[..., Base]) -> None:
+    """Else a comparison of the two would be one of two random beginnings."""
+    begun = {}
+    for queue in (None, 0, 16):
+        base = tiny_base()
+        torch.manual_seed(3)
+        model = attach_experts(base.model, SETTINGS, queue)
+        begun[queue] = {
+            name: p.clone()
+            for name, p in model.named_parameters()
+            if p.requires_grad and "lora_projection" not in name
+        }
+    for queue in (0, 16):
+        assert begun[queue].keys() == begun[None].keys()
+        assert all(torch.equal(p, begun[None][name]) for name, p in begun[queue].items())
+
+
 def test_eval_is_deterministic(tiny_base: Callable[..., Base]) -> None:
     model = attach_experts(tiny_base().model, SETTINGS)
     _shake(model)
