@@ -26,6 +26,7 @@ MEASURES = frozenset(
 )
 FLAGS = frozenset(["pregnant", "female", "male", "infant", "child", "elderly"])
 _LANGUAGES = ("en", "zh")
+_PATTERN_SIGNS = frozenset("<>")  # of phrases that a rule looks for, not of what it says
 _KEYS = {"id", "urgency", "when", "say", "why", "source", "examples", "crisis", "unreal_too"}
 
 
@@ -208,7 +209,10 @@ def _texts(texts: Any, where: str) -> Mapping[str, str]:
         where,
         "needs a text in en and in zh",
     )
-    return {language: str(texts[language]).strip() for language in _LANGUAGES}
+    found = {language: str(texts[language]).strip() for language in _LANGUAGES}
+    for text in found.values():
+        _check(_PATTERN_SIGNS.isdisjoint(text) and ".." not in text, where, f"no text: {text!r}")
+    return found
 
 
 def _check(holds: bool, where: str, problem: str) -> None:

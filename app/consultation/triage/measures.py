@@ -109,6 +109,7 @@ _WEEKS = re.compile(
     r"|(?:^|[.!?,\n]\s{0,2})(\d{1,2})(?:\s?\+\s?\d)?\s?w(?:ee)?ks?[ ]{0,2}"
     r"(?=[,.;]|and\b|with\b|first\b|baby\b|bump\b|bp\b"
     r"|twins?\b|today\b|tomorrow\b|now\b)"
+    r"|(?<![\d/])(\d{1,2})(?:\+\d)?/40\b"
     r"|(?:pregnan\w{0,3}|gestation)[^\d\n。.]{0,14}(\d{1,2})\s{0,2}w(?:ee)?ks?"
     r"|怀?孕[^\d\n。]{0,4}(\d{1,2})\+?\d?\s?周"
     r"|(?<![\d第])([23]\d|4[0-2])(?:\+\d)?\s?周(?=[,，。、 ]|了|半|[+])"
@@ -121,6 +122,7 @@ _POINTS = re.compile(
 _AMOUNT = re.compile(
     rf"(?<![\w.]){_EN}\s{{0,2}}(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?"
     rf"(?:of them|of those|of these|tablets?"
+    rf"|antidepressants?|painkillers?|sedatives?|tranquilli[sz]ers?"
     rf"|pills?|capsules?|caplets?|tabs\b|tylenols?|paracetamols?|panadols?|ibuprofens?"
     rf"|advils?|aspirins?|sleeping)"
     rf"|{_N}\s?多?(?:片|粒|颗|枚)"
@@ -145,7 +147,7 @@ _PLACES = {
     _PULSE: _Place(40, 16, re.compile("[hpb心脉]")),
     _BREATHS: _Place(36, 24, re.compile("[rb呼]")),
     _SUGAR: _Place(44, 16, re.compile("[gsbdfm糖餐空]")),
-    _WEEKS: _Place(28, 32, re.compile("[w周]")),
+    _WEEKS: _Place(28, 32, re.compile("[w周/]")),
     _POINTS: _Place(8, 20, re.compile("[/o分]")),
     _AGE: _Place(36, 36, re.compile("[a-z]")),
     _AGE_ZH: _Place(12, 16, re.compile("[岁月天周]")),
@@ -175,11 +177,11 @@ _UNITS = {
     "dia": (_DIASTOLIC, 20, 200, re.compile("diastolic|dbp|bottom|低压|舒张")),
     "pulse": (_PULSE, 15, 320, re.compile("heart|pulse|hr|bpm|beats|心|脉")),
     "breaths": (_BREATHS, 2, 120, re.compile("resp|breath|rr|呼吸")),
-    "weeks": (_WEEKS, 1, 45, re.compile("week|wk|孕|周")),
+    "weeks": (_WEEKS, 1, 45, re.compile("week|wk|孕|周|/40")),
     "points": (_POINTS, 0, 10, re.compile("10|分")),
 }  # measure: pattern, least, most, one of these words must be there
 _PILLS = re.compile(
-    "of the|of those|tab|pill|caps|capl|tylenol|paracetamol|panadol|profen|advil|aspirin|sleeping"
+    "of the|of those|antidep|painkil|sedativ|tranquil|tab|pill|caps|capl|tylenol|paracetamol|panadol|profen|advil|aspirin|sleeping"
 )
 _PIECES_ZH = re.compile("[片粒颗枚]")
 _AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周")
@@ -312,6 +314,8 @@ def _temperatures(matches: Iterable[re.Match[str]]) -> Iterator[tuple[float, re.
                 value += number(chinese_tenth) / (1 if chinese_tenth == "半" else 10)
         else:
             value = float(bare or written or named) + (float(tenth) / 10 if tenth else 0)
+            if written and value < 80 and match.group().endswith("f"):
+                continue  # "29F" is a woman of 29
         if 93 <= value <= 115:  # nobody lives at that many °C
             value = (value - 32) / 1.8
         if 25 <= value <= 44:

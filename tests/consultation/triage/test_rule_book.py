@@ -51,6 +51,16 @@ def test_a_rule_has_examples_and_texts_in_both_languages(rule: Rule) -> None:
     assert rule.source
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_what_a_rule_says_is_whole_sentences(rule: Rule) -> None:
+    """A list of phrases to look for once stood behind what to do in a seizure."""
+    for texts in (rule.say, rule.why):
+        for text in texts.values():
+            assert text.endswith((".", "。", "！", "!")), text
+            assert len(text) <= 350, text
+        assert ", " not in texts["zh"]
+
+
 def test_traditional_characters_are_read_like_simplified_ones() -> None:
     convert = OpenCC("s2t").convert
     for rule, text in FIRES:
