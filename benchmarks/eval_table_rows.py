@@ -19,6 +19,8 @@ SHARED = (
     *("--rank", str(RANK // 2), "--alpha", str(ALPHA // 2)),
     *("--shared-rank", str(EXPERTS * RANK // 2), "--shared-alpha", str(ALPHA)),
 )
+# Every expert uses a third of the others' update as well.
+SHARING = ("--sharing", "0.3333")
 
 
 UNTRAINED = "untrained"  # what stands for the seed in the base's folder
@@ -51,6 +53,8 @@ ROWS = (
     ),
     Row("moe-shared", "LoRA-MoE without contrast, shared pair", flags=(*NO_CONTRAST, *SHARED)),
     Row("sparsedoctor-shared", "SparseDoctor, shared pair", flags=SHARED),
+    Row("moe-sharing", "LoRA-MoE without contrast, sharing", flags=(*NO_CONTRAST, *SHARING)),
+    Row("sparsedoctor-sharing", "SparseDoctor, sharing", flags=SHARING),
 )
 
 

@@ -26,6 +26,9 @@ COMPARED = (  # is the first better than the second?
     ("sparsedoctor-shared", "dense-parameters"),
     ("sparsedoctor-shared", "moe-shared"),
     ("sparsedoctor-shared", "sparsedoctor"),
+    ("sparsedoctor-sharing", "dense-parameters"),
+    ("sparsedoctor-sharing", "moe-sharing"),
+    ("sparsedoctor-sharing", "sparsedoctor"),
 )
 Seeds = Mapping[str, Mapping[str, Any]]  # seed -> what measured.json holds
 Rates = Mapping[float, Seeds]  # learning rate -> what was trained at it; the base has the rate 0

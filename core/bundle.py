@@ -94,6 +94,7 @@ SCHEMA: dict[str, Any] = {
         "expert_used_count": {"type": "integer", "minimum": 1, "description": "per token"},
         "rank": {"type": "integer", "minimum": 1},
         "alpha": {"type": "number"},
+        "sharing": {"type": "number", "description": "part of each other expert in an expert"},
         "shared_rank": _COUNT,
         "shared_alpha": {"type": "number"},
         "attention_rank": _COUNT,
@@ -130,6 +131,7 @@ class RoutingMetadata:
     profile: dict[str, Any] = field(default_factory=dict)  # expert by topic, see PROFILE_SCHEMA
     base_architecture: str = ""
     shared_alpha: float = 0.0
+    sharing: float = 0.0
     attention_rank: int = 0
     tensors_sha256: str = ""  # empty in files that were written without one
 
@@ -182,6 +184,7 @@ def parse_bundle(header: GGUFHeader, path: Path) -> RoutingMetadata | None:
         profile=keys.get("profile", {}),
         base_architecture=keys.get("base.architecture", ""),
         shared_alpha=float(keys.get("shared_alpha", 0.0)),
+        sharing=float(keys.get("sharing", 0.0)),
         attention_rank=keys.get("attention_rank", 0),
         tensors_sha256=keys.get("file.tensors_sha256", ""),
     )
@@ -215,6 +218,7 @@ def bundle_fields(metadata: RoutingMetadata) -> dict[str, Any]:
         "expert_used_count": metadata.expert_used_count,
         "rank": metadata.rank,
         "alpha": metadata.alpha,
+        "sharing": metadata.sharing,
         "shared_rank": metadata.shared_rank,
         "shared_alpha": metadata.shared_alpha,
         "attention_rank": metadata.attention_rank,

@@ -48,6 +48,7 @@ class AdapterSettings:
     top_k: int
     rank: int
     alpha: float
+    sharing: float
     shared_rank: int
     shared_alpha: float
     attention_rank: int
@@ -106,10 +107,15 @@ class Adapter:
                 self._tensors[name] = values
 
     def expert_delta(self, layer: int, projection: Projection, expert: int) -> tuple[Array, Array]:
-        """`s B` and `A` of one expert. `[out, r]`, `[r, in]`"""
+        """`s B` and `A` of one expert `[out, r]`, `[r, in]`; with sharing, of all experts beside
+        each other, the others' B times `sharing`: `[out, E r]`, `[E r, in]`."""
         at = f"model.layers.{layer}.mlp.lora_"
         a, b = self._tensors[f"{at}A_{projection}"], self._tensors[f"{at}B_{projection}"]
-        return np.float32(self.settings.scale) * b[expert], a[expert]
+        scale, sharing = np.float32(self.settings.scale), np.float32(self.settings.sharing)
+        if not sharing:
+            return scale * b[expert], a[expert]
+        parts = [scale * (one if e == expert else sharing * one) for e, one in enumerate(b)]
+        return np.concatenate(parts, axis=1), a.reshape(-1, a.shape[-1])
 
     def shared_delta(self, layer: int, projection: Projection) -> tuple[Array, Array] | None:
         """`s0 B0` and `A0` of the pair every expert shares. `[out, r0]`, `[r0, in]`"""
@@ -172,6 +178,7 @@ def read_settings(folder: Path) -> AdapterSettings:
             top_k=int(settings["top_k"]),
             rank=int(settings["rank"]),
             alpha=float(settings["alpha"]),
+            sharing=float(settings.get("sharing") or 0.0),
             shared_rank=int(settings.get("shared_rank") or 0),
             shared_alpha=float(settings.get("shared_alpha") or 0.0),
             attention_rank=int(settings.get("attention_rank") or 0),

@@ -28,6 +28,7 @@ def routing_metadata(
         expert_used_count=trained.top_k,
         rank=trained.rank,
         alpha=trained.alpha,
+        sharing=trained.sharing,
         shared_rank=trained.shared_rank,
         expert_names=names,
         prompt_template=prompt_template(base.tokenizer_fields()),

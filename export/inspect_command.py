@@ -155,7 +155,8 @@ def _print_routing(routing: dict[str, Any]) -> None:
     print(f"routing metadata {routing['format_version']}: {routing['label']}")
     print(f"  base           {routing['base_name']} ({routing['base_architecture'] or 'unknown'})")
     print(
-        f"  adapter        rank {routing['rank']}, alpha {routing['alpha']:g}, shared rank "
+        f"  adapter        rank {routing['rank']}, alpha {routing['alpha']:g}, sharing "
+        f"{routing['sharing']:.3g}, shared rank "
         f"{routing['shared_rank']}, attention rank {routing['attention_rank']}"
     )
     print(f"  template       {routing['prompt_template']}")

@@ -54,6 +54,7 @@ class AdapterDescription:
                     f"{path} is of format {version}, this program reads {FORMAT_VERSION}; "
                     "update SparseDoctor"
                 )
+            document.setdefault("sharing", 0.0)  # adapters from before there was any
             fields = ExpertSettings.__dataclass_fields__
             return cls(
                 base=BaseShape(**document["base"]),

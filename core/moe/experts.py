@@ -49,13 +49,14 @@ class LoraPairs(NamedTuple):
 
 
 class ExpertWeights(NamedTuple):
-    """Every trained weight of a block beside its router, with the two scales."""
+    """Every trained weight of a block beside its router, with what it is scaled by."""
 
     gate: LoraPairs
     up: LoraPairs
     down: LoraPairs
     scale: float  # alpha / r
     shared_scale: float  # shared_alpha / r0
+    sharing: float = 0.0  # part of its scale that an expert's pairs have in the other experts
 
     @property
     def experts(self) -> int:
@@ -108,11 +109,14 @@ def mixed_experts(
 
 
 def slot_masks(experts: Tensor, weights: ExpertWeights, kind: torch.dtype) -> Tensor:
-    """The scale of every column that a token's slot uses, 0 elsewhere. `[k, tokens, R]`
+    """The scale of every column in a token's slot. `[k, tokens, R]`
+
+    Whole in the columns of the chosen expert, times `sharing` in those of the others.
 
     `experts [tokens, k]` are the chosen ones.
     """
     owner = torch.arange(weights.experts, device=experts.device).repeat_interleave(weights.rank)
     chosen = experts.t().unsqueeze(-1) == owner  # [k, tokens, E * r]
-    mask = chosen.to(kind) * weights.scale
+    others = weights.scale * weights.sharing
+    mask = chosen.to(kind).mul_(weights.scale - others).add_(others)
     return F.pad(mask, (0, weights.shared_rank), value=weights.shared_scale)

@@ -112,7 +112,8 @@ class LoraMoeBlock(nn.Module, LoraLayer):  # type: ignore[misc]
     def weights(self) -> ExpertWeights:
         """The trained weights of the active adapter."""
         gate, up, down = (self._lora_pairs(name) for name in PROJECTIONS)
-        return ExpertWeights(gate, up, down, self.settings.scale, self.settings.shared_scale)
+        s = self.settings
+        return ExpertWeights(gate, up, down, s.scale, s.shared_scale, s.sharing)
 
     @property
     def router(self) -> Tensor:

@@ -39,8 +39,14 @@ def reference_experts(
 
 
 def merged_weight(base: Tensor, pairs: LoraPairs, e: int, weights: ExpertWeights) -> Tensor:
-    """What expert `e` is after export: W + s B_e A_e (+ s0 B_0 A_0). `[out, in]`"""
-    merged = base + weights.scale * pairs.b[e] @ pairs.a[e]
+    """What expert `e` is after export: W + s B_e A_e + s sharing (the other B A) + s0 B_0 A_0.
+
+    `[out, in]`
+    """
+    merged = base
+    for other in range(weights.experts):
+        part = 1.0 if other == e else weights.sharing
+        merged = merged + part * weights.scale * pairs.b[other] @ pairs.a[other]
     if pairs.shared_a is not None and pairs.shared_b is not None:
         merged = merged + weights.shared_scale * pairs.shared_b @ pairs.shared_a
     return merged

@@ -25,6 +25,10 @@ class ExpertSettings:
     """Scale of an expert's update: alpha / rank. A step of AdamW changes what a pair computes by
     about alpha times the learning rate, whatever its rank: that of a dense LoRA of all experts'
     ranks lets experts learn as fast as it does."""
+    sharing: float = 0.0
+    """Part of their scale that the pairs of the other experts have in an expert, 0 to below 1:
+    every pair then learns from every token, those of the chosen experts the most. In short
+    trainings a third lowered the held-out loss (docs/method.md)."""
     shared_rank: int = 0
     """Rank r0 of the pair that every token uses beside its experts; 0 for none."""
     shared_alpha: float = 32.0
@@ -44,6 +48,11 @@ class ExpertSettings:
             )
         if self.rank < 1:
             raise SparseDoctorError(f"rank is {self.rank}; it must be at least 1")
+        if not 0 <= self.sharing < 1:
+            raise SparseDoctorError(
+                f"sharing is {self.sharing}; it must be 0 (no sharing) to below 1, where every "
+                "expert would be the same"
+            )
         for name in ("shared_rank", "attention_rank"):
             if getattr(self, name) < 0:
                 raise SparseDoctorError(f"{name} is {getattr(self, name)}; 0 switches it off")

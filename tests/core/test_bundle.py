@@ -30,6 +30,7 @@ METADATA = RoutingMetadata(
     expert_used_count=2,
     rank=8,
     alpha=16.0,
+    sharing=0.25,
     shared_rank=4,
     expert_names=("心脏", "skin"),
     prompt_template="chatml",

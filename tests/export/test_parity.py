@@ -53,6 +53,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "qwen2, yarn rope": ({"family": "qwen2", "rope_scaling": YARN}, {}),
     "qwen3, float16": ({"family": "qwen3", "dtype": "float16"}, {"shared_rank": 2}),
+    "llama, sharing": ({"family": "llama"}, {"shared_rank": 3, "sharing": 0.4}),
     "qwen3, untied, attention": (
         {"family": "qwen3", "tied": False},
         {"attention_rank": 2, "experts": 3, "top_k": 3},

@@ -30,16 +30,17 @@ def _random(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(shape, dtype=dtype).div_(shape[-1] ** 0.5).requires_grad_()
 
 
-def _weights(experts: int, rank: int, hidden: int, ffn: int, shared: int) -> ExpertWeights:
+def _weights(
+    experts: int, rank: int, hidden: int, ffn: int, shared: int, sharing: float = 0.0
+) -> ExpertWeights:
     def pairs(wide: int, out: int) -> LoraPairs:
         a, b = _random(experts, rank, wide), _random(experts, out, rank)
         if not shared:
             return LoraPairs(a, b)
         return LoraPairs(a, b, _random(shared, wide), _random(out, shared))
 
-    return ExpertWeights(
-        pairs(hidden, ffn), pairs(hidden, ffn), pairs(ffn, hidden), scale=1.7, shared_scale=0.6
-    )
+    parts = pairs(hidden, ffn), pairs(hidden, ffn), pairs(ffn, hidden)
+    return ExpertWeights(*parts, scale=1.7, shared_scale=0.6, sharing=sharing)
 
 
 def _leaves(weights: ExpertWeights) -> list[Tensor]:
@@ -55,6 +56,7 @@ def _both(
     hidden: int = 10,
     ffn: int = 14,
     shared: int = 0,
+    sharing: float = 0.0,
     router: Tensor | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
     """(fast, reference) of the output and of the gradient of every input."""
@@ -63,7 +65,7 @@ def _both(
     router = (torch.randn(experts, hidden) if router is None else router).double()
     router.requires_grad_()
     w_gate, w_up, w_down = _random(ffn, hidden), _random(ffn, hidden), _random(hidden, ffn)
-    weights = _weights(experts, rank, hidden, ffn, shared)
+    weights = _weights(experts, rank, hidden, ffn, shared, sharing)
     direction = torch.randn(tokens, hidden, dtype=torch.float64)
     leaves = [x, router, *_leaves(weights)]
 
@@ -90,6 +92,18 @@ def _double(x: Tensor, router: Tensor, top_k: int) -> Routing:
 def test_fast_path_equals_the_formula(tokens: int, experts: int, top_k: int, shared: int) -> None:
     for fast, slow in _both(tokens, experts, top_k, shared=shared):
         torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(("tokens", "experts", "top_k", "shared"), [(7, 4, 2, 0), (5, 8, 3, 5)])
+@pytest.mark.parametrize("sharing", [0.25, 0.75])
+def test_experts_that_share_equal_the_formula(
+    tokens: int, experts: int, top_k: int, shared: int, sharing: float
+) -> None:
+    found = _both(tokens, experts, top_k, shared=shared, sharing=sharing)
+    for fast, slow in found:
+        torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-11)
+    alone = _both(tokens, experts, top_k, shared=shared)[0][0]
+    assert (found[0][0] - alone).abs().max() > 0.01  # the others' pairs do something
 
 
 @pytest.mark.parametrize(("rank", "hidden", "ffn"), [(1, 7, 11), (5, 3, 1), (8, 16, 17)])

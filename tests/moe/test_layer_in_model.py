@@ -250,7 +250,9 @@ def _save(base: Base, model: nn.Module, folder: Path, **options: object) -> Adap
 
 def test_an_adapter_survives_save_and_load(tiny_base: Callable[..., Base], tmp_path: Path) -> None:
     base = tiny_base()
-    settings = ExpertSettings(rank=3, alpha=6, shared_rank=2, shared_alpha=4, attention_rank=2)
+    settings = ExpertSettings(
+        rank=3, alpha=6, sharing=0.25, shared_rank=2, shared_alpha=4, attention_rank=2
+    )
     model = attach_experts(base.model, settings, 16)
     _shake(model)
     with torch.no_grad():
@@ -265,6 +267,14 @@ def test_an_adapter_survives_save_and_load(tiny_base: Callable[..., Base], tmp_p
     again = load_adapter(tiny_base(), tmp_path / "adapter").eval()
     with torch.no_grad():
         torch.testing.assert_close(again(_ids()).logits, expected, rtol=0, atol=0)
+
+
+def test_an_adapter_that_says_nothing_of_sharing_has_none(tmp_path: Path) -> None:
+    described = AdapterDescription(BaseShape("b", "0" * 64, "llama", 64, 128, 2), SETTINGS)
+    document = described.to_json()
+    del document["sharing"]
+    (tmp_path / "sparsedoctor.json").write_text(json.dumps(document))
+    assert AdapterDescription.read(tmp_path) == described
 
 
 def test_the_folder_has_the_names_and_shapes_that_export_reads(

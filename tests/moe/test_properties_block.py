@@ -25,6 +25,7 @@ class Case(NamedTuple):
     top_k: int
     rank: int
     shared: int
+    sharing: float
     hidden: int
     ffn: int
     chosen: str  # "router", "the same", "never the last"
@@ -40,6 +41,7 @@ def cases(draw: st.DrawFn, narrowest: int = 1) -> Case:
         top_k=draw(st.integers(2, experts)),
         rank=draw(st.integers(1, 7)),
         shared=draw(st.integers(0, 5)),
+        sharing=draw(st.sampled_from((0.0, 0.0, 0.3, 0.9))),
         hidden=draw(st.integers(narrowest, narrowest + 18)),
         ffn=draw(st.integers(narrowest, narrowest + 22)),
         chosen=draw(st.sampled_from(("router", "the same", "never the last"))),
@@ -47,12 +49,12 @@ def cases(draw: st.DrawFn, narrowest: int = 1) -> Case:
     )
 
 
-ONE_TOKEN = Case(1, 4, 2, 3, 0, 10, 14, "router", 0)
-EVERY_EXPERT = Case(9, 5, 5, 2, 0, 10, 14, "router", 1)
-ALL_TO_THE_SAME = Case(17, 4, 2, 3, 2, 11, 13, "the same", 2)
-EMPTY_EXPERT = Case(23, 8, 3, 5, 0, 7, 9, "never the last", 3)
+ONE_TOKEN = Case(1, 4, 2, 3, 0, 0.0, 10, 14, "router", 0)
+EVERY_EXPERT = Case(9, 5, 5, 2, 0, 0.0, 10, 14, "router", 1)
+ALL_TO_THE_SAME = Case(17, 4, 2, 3, 2, 0.0, 11, 13, "the same", 2)
+EMPTY_EXPERT = Case(23, 8, 3, 5, 0, 0.0, 7, 9, "never the last", 3)
 # The tokens of one CPU block and one more, so that the last block holds a single token.
-OVER_THE_BLOCK = Case(33, 4, 2, 3, 2, 10, 14, "router", 4)
+OVER_THE_BLOCK = Case(33, 4, 2, 3, 2, 0.3, 10, 14, "router", 4)
 
 
 class Block(NamedTuple):
@@ -65,7 +67,7 @@ class Block(NamedTuple):
     def weights(self) -> ExpertWeights:
         size = 4 if self.case.shared else 2
         parts = [LoraPairs(*self.leaves[n * size : (n + 1) * size]) for n in range(3)]
-        return ExpertWeights(*parts, scale=1.7, shared_scale=0.6)
+        return ExpertWeights(*parts, 1.7, 0.6, self.case.sharing)
 
     def routing(self) -> Routing:
         """By the router; or with choices made for it, whose weights still come from it."""
@@ -182,7 +184,7 @@ def test_an_expert_that_no_token_chose_has_a_gradient_of_exactly_zero() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_token_is_computed_alike_whoever_its_neighbours_are(dtype: torch.dtype) -> None:
-    block = _block(Case(70, 6, 3, 4, 2, 16, 20, "router", 5), dtype)
+    block = _block(Case(70, 6, 3, 4, 2, 0.0, 16, 20, "router", 5), dtype)
     whole = _fast(block, block.routing())
     for rows in (slice(0, 1), slice(31, 40), slice(33, 70)):
         part = block._replace(x=block.x[rows], case=block.case._replace(tokens=len(block.x[rows])))
@@ -192,7 +194,7 @@ def test_a_token_is_computed_alike_whoever_its_neighbours_are(dtype: torch.dtype
 
 
 def test_no_tokens_at_all_are_no_special_case() -> None:
-    block = _block(Case(3, 4, 2, 2, 1, 8, 9, "router", 6), torch.float32)
+    block = _block(Case(3, 4, 2, 2, 1, 0.0, 8, 9, "router", 6), torch.float32)
     empty = block._replace(x=block.x[:0])
     y = _fast(empty, route(empty.x, block.router, 2))
     assert y.shape == (0, 8)

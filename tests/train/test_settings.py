@@ -38,6 +38,8 @@ def test_a_file_and_flags_over_it(tmp_path: Path, name: str, text: str) -> None:
         ("[run]\nschedule = 'up'\n", "cosine"),
         ("[data]\npack = 1\n", "data.pack is 1; expected bool"),
         ("[supervision]\ntemperature = 0\n", "temperature is 0"),
+        ("[experts]\nsharing = 1\n", "sharing is 1.0; it must be 0 (no sharing) to below 1"),
+        ("[experts]\nsharing = nan\n", "sharing is nan"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, said: str) -> None:

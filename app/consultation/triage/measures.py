@@ -181,7 +181,8 @@ _UNITS = {
     "points": (_POINTS, 0, 10, re.compile("10|分")),
 }  # measure: pattern, least, most, one of these words must be there
 _PILLS = re.compile(
-    "of the|of those|antidep|painkil|sedativ|tranquil|tab|pill|caps|capl|tylenol|paracetamol|panadol|profen|advil|aspirin|sleeping"
+    "of the|of those|antidep|painkil|sedativ|tranquil|tab|pill|caps|capl|tylenol|paracetamol"
+    "|panadol|profen|advil|aspirin|sleeping"
 )
 _PIECES_ZH = re.compile("[片粒颗枚]")
 _AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周")
