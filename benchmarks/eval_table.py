@@ -114,7 +114,7 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = ()) -> None:
     """Keep the settings of a table and what its data are; refuse to go on with other ones.
 
-    Options named in `free` may differ too. Raises SparseDoctorError.
+    Options named in `free` may differ too, and rows may be added. Raises SparseDoctorError.
     """
     may_differ = _FREE.union(free)
     given = {name: value for name, value in vars(options).items() if name not in may_differ}
@@ -125,12 +125,18 @@ def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = 
         write_json(path, given)
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
-    differing = [name for name in given if begun.get(name) != given[name]]
+    rows = begun.get("flags", {})
+    given["flags"] = given["flags"] | {name: rows[name] for name in rows.keys() - given["flags"]}
+    differing = [name for name in given if begun.get(name) != given[name] and name != "flags"]
+    if any(rows[name] != given["flags"][name] for name in rows):
+        differing.append("flags")
     if differing:
         raise SparseDoctorError(
             f"{options.output} holds a table of other settings ({', '.join(differing)}); "
             "its rows would not be comparable: choose another --output"
         )
+    if given["flags"] != rows:  # rows were added
+        write_json(path, begun | {"flags": given["flags"]})
 
 
 def data_hashes(data: Path, track: Track) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -10,6 +12,8 @@ from pathlib import Path
 import pytest
 from evaluate.exam_files import write_lines
 from tiny_models import make_tiny_model
+
+from sparsedoctor.core.errors import SparseDoctorError
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "eval_table.py"
 
@@ -111,3 +115,25 @@ def test_a_table_of_other_settings_is_left_alone(tmp_path: Path) -> None:
     assert "other settings (base, " in done.stderr
     assert "Traceback" not in done.stderr
     assert list(output.iterdir()) == [output / "settings.json"]
+
+
+def test_rows_may_be_added_to_a_table_but_not_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("peft", reason="the rows are trained with sparsedoctor[train]")
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    table = importlib.import_module("eval_table")
+    track = importlib.import_module("eval_table_rows").TRACKS["en"]
+    options = argparse.Namespace(data=write_data(tmp_path / "data"), output=tmp_path, steps=4)
+    settings = tmp_path / "settings.json"
+    table.same_table(options, track)
+    whole = settings.read_text()
+    fewer = json.loads(whole)
+    assert fewer["flags"].pop("sparsedoctor") == []
+    settings.write_text(json.dumps(fewer))
+    table.same_table(options, track)
+    assert json.loads(settings.read_text()) == json.loads(whole)
+    fewer["flags"]["moe"] = ["--contrast-weight", "1"]
+    settings.write_text(json.dumps(fewer))
+    with pytest.raises(SparseDoctorError, match=r"other settings \(flags\)"):
+        table.same_table(options, track)
