@@ -27,6 +27,8 @@ COMPARED = (  # is the first better than the second?
     ("sparsedoctor-shared", "moe-shared"),
     ("sparsedoctor-shared", "sparsedoctor"),
     ("sparsedoctor-sharing", "dense-parameters"),
+    ("sparsedoctor-sharing", "dense-active"),
+    ("sparsedoctor-sharing", "moe"),
     ("sparsedoctor-sharing", "moe-sharing"),
     ("sparsedoctor-sharing", "sparsedoctor"),
 )
