@@ -125,18 +125,16 @@ def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = 
         write_json(path, given)
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
-    rows = begun.get("flags", {})
-    given["flags"] = given["flags"] | {name: rows[name] for name in rows.keys() - given["flags"]}
-    differing = [name for name in given if begun.get(name) != given[name] and name != "flags"]
-    if any(rows[name] != given["flags"][name] for name in rows):
-        differing.append("flags")
+    rows, flags = begun.get("flags", {}), given["flags"]
+    begun["flags"], given["flags"] = flags | rows, rows | flags  # equal where both have a row
+    differing = [name for name in given if begun.get(name) != given[name]]
     if differing:
         raise SparseDoctorError(
             f"{options.output} holds a table of other settings ({', '.join(differing)}); "
             "its rows would not be comparable: choose another --output"
         )
-    if given["flags"] != rows:  # rows were added
-        write_json(path, begun | {"flags": given["flags"]})
+    if begun["flags"] != rows:  # rows were added
+        write_json(path, begun)
 
 
 def data_hashes(data: Path, track: Track) -> dict[str, str]:

@@ -118,5 +118,5 @@ def slot_masks(experts: Tensor, weights: ExpertWeights, kind: torch.dtype) -> Te
     owner = torch.arange(weights.experts, device=experts.device).repeat_interleave(weights.rank)
     chosen = experts.t().unsqueeze(-1) == owner  # [k, tokens, E * r]
     others = weights.scale * weights.sharing
-    mask = chosen.to(kind).mul_(weights.scale - others).add_(others)
+    mask = chosen.new_full(chosen.shape, others, dtype=kind).masked_fill_(chosen, weights.scale)
     return F.pad(mask, (0, weights.shared_rank), value=weights.shared_scale)

@@ -85,6 +85,8 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(urgency="soon"), "urgency must be one of"),
         (changed(say="nothing"), "no advice called nothing"),
         (changed(say={"en": "only"}), "a text in en and in zh"),
+        (changed(say={"en": "rest., <cant> wake", "zh": "休息"}), "say: no text"),
+        (changed(why={"en": "so", "zh": "因, 叫..不醒"}), "why: no text"),
         (changed(examples={"fires": ["x"]}), "at least one under 'silent'"),
         (changed(colour="red"), "unknown key colour"),
         ({**FILE, "rules": [RULE, RULE]}, "the same id twice"),
