@@ -6,12 +6,13 @@ Everything that can be wrong (model, port, missing extra) is said before gradio 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib.util
 import signal
 import socket
 import sys
-import threading
 import webbrowser
+from queue import SimpleQueue
 from types import FrameType
 
 from sparsedoctor.app.consultation.language import Language
@@ -22,6 +23,8 @@ from sparsedoctor.app.model_choice import choose_model, engine_for
 from sparsedoctor.app.options import sampling_of
 from sparsedoctor.app.web.hardening import HOST, prepare_environment
 from sparsedoctor.core.errors import SparseDoctorError
+
+_CLOSING = 30.0  # seconds; after that the command ends as it is, and says what it waited for
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -41,7 +44,7 @@ def serve(options: argparse.Namespace) -> int:
     from sparsedoctor.app.web.page import Page
 
     engine = engine_for(model, options)
-    _end_on_termination()
+    signals = _signals()
     page = Page(
         engine,
         model,
@@ -63,10 +66,10 @@ def serve(options: argparse.Namespace) -> int:
         if not options.no_browser:
             webbrowser.open(url)
         page.load_model()
-        threading.Event().wait()
-    except KeyboardInterrupt:
+        signals.get()
         print(in_language("ended", language), file=sys.stderr)
     finally:
+        faulthandler.dump_traceback_later(_CLOSING, exit=True)
         page.close()
         engine.close()
         history.close()
@@ -86,8 +89,20 @@ def require_free_port(port: int) -> None:
             ) from error
 
 
-def _end_on_termination() -> None:
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+def _signals() -> SimpleQueue[int]:
+    """Holds a number once Ctrl-C or a termination signal came; the next one is not caught.
 
-    signal.signal(signal.SIGTERM, end)
+    Nothing is raised: an exception may reach the main thread while it runs a finalizer, which
+    would swallow it. A `SimpleQueue`, unlike an `Event`, may be used in a signal handler.
+    """
+    signals: SimpleQueue[int] = SimpleQueue()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        signals.put(number)
+        for caught, handler in before.items():
+            signal.signal(caught, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    return signals
