@@ -90,8 +90,10 @@ _AGE = re.compile(
 _AGE_ZH = re.compile(
     rf"{_N}\s?(?:周岁|岁)|{_N}\s?(?:个[多半]?月|月)(?:大|龄|的?宝宝|的?婴|的?孩子|的?女儿|的?儿子"
     rf"|的?娃|零)|出生后?才?{_N}\s?(天|周|个?月)"
-    rf"|{_N}\s?(天|周)(?:大|龄)|(?:宝宝|孩子|婴儿|娃|女儿|儿子)(?:才|刚|现在"
-    rf"|今年)?{_N}\s?(个?多?月|天|周)(?!的?烧|了)"
+    rf"|{_N}\s?(天|日|周)(?:大(?![便小])|龄)|(?:宝宝|孩子|婴儿|娃|女儿|儿子)(?:才|刚|现在"
+    rf"|今年)?{_N}\s?(个?多?月|天|周)(?!的?烧|[了没不都前来内后里])"
+    # "我家五十天的娃" is fifty days old; "烧了三天的娃" is ill for three.
+    rf"|(?:^|(?<=[\s,，。;；、!！?？:：我家个名的才])){_N}\s?(天|日|周)的?(?:宝宝|孩子|婴儿|娃|女儿|儿子|bb)"
 )
 _DURATION = re.compile(
     rf"(?<![\w.]){_EN}\s{{0,2}}-?(minute|min|hour|hr|day|week|wk|month|year)s?\b(?![- ]old)"
@@ -150,7 +152,7 @@ _PLACES = {
     _WEEKS: _Place(28, 32, re.compile("[w周/]")),
     _POINTS: _Place(8, 20, re.compile("[/o分]")),
     _AGE: _Place(36, 36, re.compile("[a-z]")),
-    _AGE_ZH: _Place(12, 16, re.compile("[岁月天周]")),
+    _AGE_ZH: _Place(12, 16, re.compile("[岁月天日周]")),
     _DURATION: _Place(12, 24, re.compile("[a-z]")),
     _DURATION_ZH: _Place(2, 16, re.compile("[分时头天日期拜周月年]")),
     _DAY_NUMBER: _Place(4, 4, re.compile("第")),
@@ -185,7 +187,7 @@ _PILLS = re.compile(
     "|panadol|profen|advil|aspirin|sleeping"
 )
 _PIECES_ZH = re.compile("[片粒颗枚]")
-_AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周")
+_AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周|日大|日龄")
 _SUGAR_WORDS = re.compile("mg/|mg /|glucose|sugar|bg|bm|dexi|finger|mmol|血糖|餐后|空腹")
 _OXYGEN_WORDS = re.compile("o2|oxygen|oxi|sat|spo|氧")
 
@@ -333,11 +335,12 @@ def _ages(
         else:
             yield float(next(group for group in match.groups()[4:] if group)), match
     for match in _near(_AGE_ZH, plain, times):
-        years, months, born, born_unit, small, small_unit, child, child_unit = match.groups()
+        years, months, *days = match.groups()
         if years:
             yield number(years), match
         elif months:
             yield number(months) / 12, match
         else:
-            unit = (born_unit or small_unit or child_unit).replace("个", "").replace("多", "")
-            yield number(born or small or child) * _DAYS[unit] / 365, match
+            count, unit = (part for part in days if part)
+            unit = unit.replace("个", "").replace("多", "")
+            yield number(count) * _DAYS[unit] / 365, match
