@@ -187,7 +187,7 @@ _PILLS = re.compile(
     "|panadol|profen|advil|aspirin|sleeping"
 )
 _PIECES_ZH = re.compile("[片粒颗枚]")
-_AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周|日大|日龄")
+_AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周|日[大龄]")
 _SUGAR_WORDS = re.compile("mg/|mg /|glucose|sugar|bg|bm|dexi|finger|mmol|血糖|餐后|空腹")
 _OXYGEN_WORDS = re.compile("o2|oxygen|oxi|sat|spo|氧")
 
