@@ -28,6 +28,8 @@ def find_base(name: str) -> Path:
             f"there is no base model {name}; give a GGUF file, a Hugging Face folder, "
             f'or "{DEMO_BASE}"'
         )
+    if (path / "run.json").is_file() and not (path / "config.json").exists():
+        raise SparseDoctorError(f"{path} is a training run; its adapter is {path / 'adapter'}")
     return path
 
 

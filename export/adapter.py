@@ -154,6 +154,10 @@ def read_settings(folder: Path) -> AdapterSettings:
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if (folder / "run.json").is_file():
+            raise SparseDoctorError(
+                f"{folder} is a training run; its adapter is {folder / 'adapter'}"
+            ) from None
         raise SparseDoctorError(
             f"{folder} has no {SETTINGS_FILE}; it is no adapter that sparsedoctor-train wrote"
         ) from None

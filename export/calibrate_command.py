@@ -62,15 +62,23 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, required=True, metavar="FILE", help="JSON lines, also .gz"
     )
     parser.add_argument("--topic", metavar="FIELD", help=f"default: the first of {_TOPICS}")
-    parser.add_argument("--examples", type=int, default=400, help="texts at most (default: 400)")
     parser.add_argument(
-        "--fewest", type=int, default=8, help="leave out topics with fewer texts (default: 8)"
+        "--examples", type=_positive, default=400, help="texts at most (default: 400)"
+    )
+    parser.add_argument(
+        "--fewest", type=_positive, default=8, help="leave out topics with fewer texts (default: 8)"
     )
     parser.add_argument("--name", default="", help="what the profile calls the data")
     parser.add_argument(
         "--adapter", type=Path, metavar="DIR", help="note the profile in this adapter folder too"
     )
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of at least 1")
+    return int(text)
 
 
 def read_rows(path: Path, topic: str | None) -> list[tuple[str, str]]:
@@ -85,7 +93,8 @@ def read_rows(path: Path, topic: str | None) -> list[tuple[str, str]]:
             rows.append((str(row[field]), text))
     if not rows:
         raise SparseDoctorError(
-            f"{path} has no line with a text ({', '.join(TEXTS)}) and the topic {field or ''}"
+            f"{path} has no line with a text ({', '.join(TEXTS)}) and a topic "
+            f"({field or ', '.join(_TOPICS)})"
         )
     return rows
 

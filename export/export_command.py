@@ -15,7 +15,7 @@ from sparsedoctor.export.base import Base
 from sparsedoctor.export.dense_experts import export_experts
 from sparsedoctor.export.hf_layout import export_hugging_face
 from sparsedoctor.export.mixture import ExportSettings, export_mixture
-from sparsedoctor.export.modelfile import write_modelfile
+from sparsedoctor.export.modelfile import modelfile_place, write_modelfile
 from sparsedoctor.export.progress import progress_bar
 from sparsedoctor.export.signal import THRESHOLD, SignalReport, recommend
 from sparsedoctor.export.types import FORMATS
@@ -51,6 +51,12 @@ def run(words: Sequence[str]) -> int:
     )
     if options.importance and options.layout != "moe":
         raise SparseDoctorError("--importance is for the layout moe alone")
+    if options.layout == "adapter" and options.type:
+        raise SparseDoctorError("--layout adapter copies its numbers; leave --type out")
+    if options.modelfile:
+        if options.layout != "moe":
+            raise SparseDoctorError("--modelfile is for the layout moe alone")
+        modelfile_place(options.output, force=options.force)  # before anything is written
     with progress_bar() as start:
         if options.layout == "experts":
             path = export_experts(settings, start, _tell)
@@ -62,7 +68,8 @@ def run(words: Sequence[str]) -> int:
             path = export_mixture(settings, start, _tell, report=_report)
     if options.modelfile:
         print(write_modelfile(path, force=options.force))
-    print(f"{path}: {_size(path) / 1e6:.1f} MB, {kind}")
+    numbers = "" if options.layout == "adapter" else f", {kind}"
+    print(f"{path}: {_size(path) / 1e6:.1f} MB{numbers}")
     return 0
 
 

@@ -30,14 +30,20 @@ _SYSTEM = (
 
 def write_modelfile(model: Path, *, force: bool = False) -> Path:
     """Write `Modelfile` beside `model` and return it. Raises SparseDoctorError."""
-    path = model.parent / "Modelfile"
-    if path.exists() and not force:
-        raise SparseDoctorError(f"{path} exists already; --force replaces it")
+    path = modelfile_place(model, force=force)
     text = modelfile(model)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SparseDoctorError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def modelfile_place(model: Path, *, force: bool = False) -> Path:
+    """Where the Modelfile of `model` goes. Raises SparseDoctorError when there is one already."""
+    path = model.parent / "Modelfile"
+    if path.exists() and not force:
+        raise SparseDoctorError(f"{path} exists already; --force replaces it")
     return path
 
 

@@ -7,42 +7,101 @@ marker is written last; a folder without it was interrupted and is never resumed
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from sparsedoctor.core.errors import SparseDoctorError
 
 MARKER = "complete.json"
 PREFIX = "checkpoint-"
+_STATE = "trainer_state.json"  # the Trainer's own: steps, log, the best checkpoint
 
 
-def mark_complete(run: Path, step: int) -> None:
-    """Say, durably, that the checkpoint of `step` is whole."""
+@contextmanager
+def in_use(run: Path) -> Iterator[None]:
+    """Hold the folder of a run, so that no second process writes into it.
+
+    Raises SparseDoctorError while another one does. Ends with the process, however it ends.
+    """
+    lock = FileLock(run / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise SparseDoctorError(
+            f"{run} is in use by another training; wait for it or stop it, or name another folder"
+        ) from error
+    except OSError as error:
+        raise SparseDoctorError(f"cannot write in {run}: {error.strerror}") from error
+    except NotImplementedError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def mark_complete(run: Path, step: int, *, last: bool = False) -> None:
+    """Say, durably, that the checkpoint of `step` is whole, and whether training ends with it."""
     folder = run / f"{PREFIX}{step}"
-    for file in folder.iterdir():
+    digests = {}
+    for file in sorted(folder.iterdir()):
         if file.is_file():
             with file.open("rb") as handle:
+                digests[file.name] = hashlib.file_digest(handle, "sha256").hexdigest()
                 os.fsync(handle.fileno())
-    write_atomically(folder / MARKER, json.dumps({"step": step}) + "\n")
+    digests.pop(_STATE, None)  # `take_along` may change it
+    write_atomically(
+        folder / MARKER, json.dumps({"step": step, "last": last, "sha256": digests}) + "\n"
+    )
 
 
 def last_checkpoint(run: Path) -> Path | None:
-    """The newest whole checkpoint of a run, or None."""
-    return max(_complete(run), key=_step, default=None)
+    """The newest checkpoint of a run that was written to its end, or None."""
+    return max(_complete(run), key=step_of, default=None)
 
 
-def remove_incomplete(run: Path) -> None:
-    """Remove checkpoints whose writing was interrupted."""
+def sound_checkpoint(run: Path) -> Path | None:
+    """The newest checkpoint that is as it was written, or None; tells of damaged newer ones."""
+    for folder in sorted(_complete(run), key=step_of, reverse=True):
+        damaged = _damaged(folder)
+        if damaged is None:
+            return folder
+        print(f"note: {folder.name} is damaged ({damaged}); an earlier state is taken", flush=True)
+    return None
+
+
+def ends_training(checkpoint: Path, steps: int) -> bool:
+    """Whether no step of a training of `steps` is left after `checkpoint`."""
+    return bool(_marker(checkpoint).get("last")) or step_of(checkpoint) >= steps
+
+
+def keep_only_until(run: Path, checkpoint: Path | None) -> None:
+    """Remove what is newer than `checkpoint`, and checkpoints whose writing was interrupted."""
     complete = set(_complete(run))
+    newest = step_of(checkpoint) if checkpoint else 0
     for folder in run.glob(f"{PREFIX}*"):
-        if folder not in complete:
+        if folder not in complete or step_of(folder) > newest:
             shutil.rmtree(folder)
+
+
+def take_along(run: Path, checkpoint: Path) -> None:
+    """Let a checkpoint name the best one by where the run lies now: the folder may have been
+    moved, or named from another directory."""
+    state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    best = state.get("best_model_checkpoint")
+    here = str(run / Path(best).name) if best else None
+    if here != best:
+        state["best_model_checkpoint"] = here
+        write_atomically(checkpoint / _STATE, json.dumps(state, indent=2, sort_keys=True) + "\n")
 
 
 def check_disk_space(folder: Path, needed: int) -> None:
@@ -107,9 +166,36 @@ def write_atomically(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix(PREFIX))
+
+
 def _complete(run: Path) -> list[Path]:
     return [marker.parent for marker in run.glob(f"{PREFIX}*/{MARKER}")]
 
 
-def _step(folder: Path) -> int:
-    return int(folder.name.removeprefix(PREFIX))
+def _marker(checkpoint: Path) -> dict[str, Any]:
+    try:
+        marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return marker if isinstance(marker, dict) else {}
+
+
+def _damaged(checkpoint: Path) -> str | None:
+    """The name of a file that is not as it was written; None when all are."""
+    for name, digest in dict(_marker(checkpoint).get("sha256", {})).items():
+        try:
+            with (checkpoint / name).open("rb") as handle:
+                if hashlib.file_digest(handle, "sha256").hexdigest() != digest:
+                    return str(name)
+        except OSError:
+            return str(name)
+    try:
+        json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return _STATE
+    return None

@@ -29,6 +29,8 @@ def dry_run(settings: Settings) -> int:
     machine = Machine.of(settings.run)
     size = base_size(settings.run.base)
     trained = settings.experts.trainable_parameters(size.hidden, size.ffn, size.layers)
+    if settings.supervision.contrastive:
+        trained += size.layers * settings.experts.projection_parameters
     print(
         f"\ntrained parameters: {trained:,} of {size.parameters + trained:,} "
         f"({trained / (size.parameters + trained):.2%})"

@@ -60,6 +60,10 @@ def choose_examples(settings: DataSettings, seed: int) -> Examples:
         overlap = exclude_overlap(training, [Path(name) for name in settings.exclude])
         print(overlap.report())
         training = overlap.kept
+        if not training:
+            raise SparseDoctorError(
+                "every training example is asked by the files of --exclude too; nothing is left"
+            )
     if settings.held_out:
         topics, sharing = shared_topics(training, held_out)
         if sharing:

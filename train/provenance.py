@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +29,7 @@ def write_run_file(run: Path, settings: Settings, base_sha256: str) -> dict[str,
         | {"python": platform.python_version()},
         "base_sha256": base_sha256,
         "data_sha256": data_hashes(Path(name) for name in files),
+        "directory": os.getcwd(),  # what relative paths are relative to
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_atomically(run / RUN_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
@@ -41,19 +44,43 @@ def read_run_file(run: Path) -> tuple[Settings, dict[str, Any]]:
         record = json.loads(path.read_text(encoding="utf-8"))
         settings = build_settings(record["settings"])
         hashes = dict(record["data_sha256"])
-    except FileNotFoundError as error:
+        directory = Path(record.get("directory", ""))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise SparseDoctorError(f"{run} is no run: it holds no {RUN_FILE}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SparseDoctorError(f"{path} is damaged: {error}") from error
     for name, expected in hashes.items():
-        if not Path(name).exists():
-            raise SparseDoctorError(f"the training data {name} of this run are gone")
-        if data_hashes([Path(name)]) != {name: expected}:
+        file = directory / name
+        if not file.exists():
+            raise SparseDoctorError(
+                f"the training data {file} of this run are gone; put them there again, "
+                "or start a new run"
+            )
+        if data_hashes([file]) != {str(file): expected}:
             raise SparseDoctorError(
                 f"{name} has changed since the run began; resuming would train on other data. "
                 "Start a new run"
             )
-    return settings, record
+    return _from(directory, settings), record
+
+
+def _from(directory: Path, settings: Settings) -> Settings:
+    """The settings with paths that hold wherever the run is resumed from."""
+
+    def whole(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(directory / name) for name in names)
+
+    data, base = settings.data, directory / settings.run.base
+    return replace(
+        settings,
+        data=replace(
+            data,
+            data=whole(data.data),
+            held_out=whole(data.held_out),
+            exclude=whole(data.exclude),
+        ),
+        run=replace(settings.run, base=str(base)) if base.exists() else settings.run,
+    )
 
 
 def _version(name: str) -> str:

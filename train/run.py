@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -27,8 +28,12 @@ from sparsedoctor.core.moe.supervision import RoutingSupervisor
 from sparsedoctor.train.checkpoints import (
     check_disk_space,
     disk_errors,
-    last_checkpoint,
-    remove_incomplete,
+    ends_training,
+    in_use,
+    keep_only_until,
+    sound_checkpoint,
+    step_of,
+    take_along,
 )
 from sparsedoctor.train.data.batches import collate
 from sparsedoctor.train.interrupt import StopOnSignal
@@ -76,13 +81,16 @@ def resume_run(output: Path) -> int:
     settings, _ = read_run_file(output)
     if (output / ADAPTER).exists():
         raise SparseDoctorError(f"{output} is finished; its adapter is {output / ADAPTER}")
-    checkpoint = last_checkpoint(output)
-    if process_rank() == 0:
-        remove_incomplete(output)
-        step = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    if process_rank() != 0:
+        return _run(settings, output, resumed_from=sound_checkpoint(output))
+    with in_use(output):
+        checkpoint = sound_checkpoint(output)
+        keep_only_until(output, checkpoint)
+        if checkpoint:
+            take_along(output, checkpoint)
         for name in (LOG_FILE, HEALTH_FILE):
-            drop_lines_after(output / name, step)
-    return _run(settings, output, resumed_from=checkpoint)
+            drop_lines_after(output / name, step_of(checkpoint) if checkpoint else 0)
+        return _run(settings, output, resumed_from=checkpoint)
 
 
 def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
@@ -91,25 +99,39 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
         torch.set_num_threads(settings.run.threads)
     transformers.set_seed(settings.run.seed)
     loaded = prepare(settings, output)
-    if process_rank() == 0:
-        if resumed_from is None:
-            write_run_file(output, settings, loaded.base.sha256)
-        print(loaded.introduction(), flush=True)
+    with contextlib.ExitStack() as stack:
+        if process_rank() == 0:
+            if resumed_from is None:
+                stack.enter_context(in_use(output))
+                write_run_file(output, settings, loaded.base.sha256)
+            print(loaded.introduction(), flush=True)
+        stack.enter_context(disk_errors(output))
+        return _train_and_finish(loaded, settings, output, resumed_from)
+
+
+def _train_and_finish(
+    loaded: Loaded, settings: Settings, output: Path, resumed_from: Path | None
+) -> int:
     began = time.monotonic()
-    with StopOnSignal() as stop, disk_errors(output):
-        loaded.trainer.add_callback(stop)
-        result = loaded.trainer.train(
-            resume_from_checkpoint=str(resumed_from) if resumed_from else None
-        )
-    steps = loaded.trainer.state.global_step
-    if stop.asked and steps < settings.run.steps:
-        print(f"stopped at step {steps}; continue with: sparsedoctor-train --resume {output}")
-        return INTERRUPTED
+    trainer = loaded.trainer
+    over = resumed_from is not None and ends_training(resumed_from, settings.run.steps)
+    if resumed_from is not None and over and not trainer.is_fsdp_enabled:
+        print("every step is done; the adapter is written", flush=True)
+        trainer.take_up(resumed_from)
+    else:
+        with StopOnSignal() as stop:
+            trainer.add_callback(stop)
+            trainer.train(resume_from_checkpoint=str(resumed_from) if resumed_from else None)
+        steps = trainer.state.global_step
+        if stop.asked and steps < settings.run.steps:
+            print(f"stopped at step {steps}; continue with: sparsedoctor-train --resume {output}")
+            return INTERRUPTED
+    steps = trainer.state.global_step
     first = process_rank() == 0
     if first:
         peak = peak_memory(cuda=loaded.machine.cuda)  # of the training alone
         print(f"memory: predicted {loaded.memory.total >> 20:,} MiB, peak {peak >> 20:,} MiB")
-    if first or loaded.trainer.is_fsdp_enabled:
+    if first or trainer.is_fsdp_enabled:
         write_choices(
             output,
             loaded.model,
@@ -121,7 +143,7 @@ def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
         )
     state = adapter_state(loaded.model)
     if first:
-        description = describe(loaded, settings, result.training_loss)
+        description = describe(loaded, settings)
         precision = getattr(torch, settings.run.adapter_precision)
         save_adapter(loaded.model, output / ADAPTER, description, dtype=precision, state=state)
         print(f"{steps} steps in {duration(time.monotonic() - began)}; adapter: {output / ADAPTER}")
@@ -229,7 +251,7 @@ def training_arguments(
         logging_nan_inf_filter=False,
         save_strategy="steps",
         save_steps=run.save_every,
-        save_total_limit=run.keep,
+        save_total_limit=run.keep + 1 if evaluates else run.keep,  # with the best one
         eval_strategy="steps" if evaluates else "no",
         eval_steps=run.evaluate_every or None,
         load_best_model_at_end=evaluates,
@@ -248,7 +270,7 @@ def training_arguments(
     )
 
 
-def describe(loaded: Loaded, settings: Settings, training_loss: float) -> AdapterDescription:
+def describe(loaded: Loaded, settings: Settings) -> AdapterDescription:
     """What the adapter says about itself."""
     config = loaded.base.model.config
     state = loaded.trainer.state
@@ -260,7 +282,7 @@ def describe(loaded: Loaded, settings: Settings, training_loss: float) -> Adapte
         "rows_per_step": settings.run.batch * settings.run.accumulate * process_count(),
         "learning_rate": settings.run.learning_rate,
         "seed": settings.run.seed,
-        "training_loss": round(training_loss, 4),
+        "training_loss": round(loaded.trainer.training_loss(), 4),
         "held_out_loss_first": round(held_out[0], 4) if held_out else None,
         "held_out_loss": round(state.best_metric, 4) if state.best_metric else None,
         "best_step": state.best_global_step or state.global_step,
@@ -295,7 +317,7 @@ def _make_room(output: Path, model: Any, run: RunSettings) -> None:
     weights = sum(p.numel() * p.element_size() for p in trained)
     queues = sum(layer.queue.bytes for layer in expert_layers(model) if layer.queue is not None)
     one = 3 * weights + queues  # weights and the two moments of AdamW
-    check_disk_space(output, (run.keep + 2) * one)
+    check_disk_space(output, (run.keep + 3) * one)  # with the best one and a new one
 
 
 def _tensorboard() -> bool:

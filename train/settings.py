@@ -7,6 +7,7 @@ the same name (`--learning-rate`) wins over the file. Unknown names are refused.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -117,6 +118,8 @@ class RunSettings:
         _at_least(self, 1, "steps", "batch", "accumulate", "log_every", "save_every")
         _at_least(self, 0, "warmup", "evaluate_every", "health_every", "patience", "threads")
         _at_least(self, 2, "keep")  # one may be incomplete when the machine is switched off
+        if not 0 <= self.seed < 2**32:
+            raise SparseDoctorError(f"seed is {self.seed}; expected 0 to {2**32 - 1}")
         if self.learning_rate <= 0 or self.router_rate < 0 or self.weight_decay < 0:
             raise SparseDoctorError(
                 "learning_rate must be above 0, router_rate and weight_decay not below"
@@ -220,9 +223,12 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
             return value
     elif wanted is float and isinstance(value, (int, float, str)):
         try:
-            return float(value)  # YAML reads 1e-3 as a text
-        except ValueError:
-            pass
+            number = float(value)  # YAML reads 1e-3 as a text
+        except (ValueError, OverflowError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
+        raise SparseDoctorError(f"{name} is {value!r}; expected a finite number")
     elif isinstance(value, wanted):
         return value
     raise SparseDoctorError(f"{name} is {value!r}; expected {wanted.__name__}")

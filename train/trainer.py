@@ -15,11 +15,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 
+from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.moe.health import LayerHealth, layer_health
 from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms
-from sparsedoctor.train.checkpoints import check_room_for_next, mark_complete
+from sparsedoctor.train.checkpoints import (
+    check_room_for_next,
+    last_checkpoint,
+    mark_complete,
+)
 from sparsedoctor.train.data.batches import filled_tokens, without_prompts
 from sparsedoctor.train.data.encode import IGNORED, Encoded
 from sparsedoctor.train.processes import total
@@ -75,6 +81,20 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         loss = loss + terms.total * part
         return (loss, outputs) if return_outputs else loss
 
+    def take_up(self, checkpoint: Path) -> None:
+        """Stand where `checkpoint` is the end of the training: its best weights, its log."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
+            self._load_best_model()
+
+    def training_loss(self) -> float:
+        """Mean loss of the logged steps, those before a resumption included (nats per token)."""
+        lines = [line for line in self.state.log_history if "loss" in line]
+        begins = [0, *(line["step"] for line in lines)]
+        parts = [line["loss"] * (line["step"] - b) for line, b in zip(lines, begins, strict=False)]
+        return float(sum(parts) / max(begins[-1], 1))
+
     def create_optimizer(self, model: Any = None) -> Any:
         """AdamW with two learning rates: the experts', and that of router and projection."""
         if self.optimizer is None:
@@ -117,6 +137,7 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         model.train(training)
         sums = total(sums)
         loss = float(sums[0] / sums[1].clamp(min=1))
+        self._require_finite("held-out loss", loss)
         metrics = {f"{metric_key_prefix}_loss": loss, "perplexity": math.exp(min(loss, 50.0))}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -126,6 +147,8 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the terms since the last line, and the tokens they took, to the loss's line."""
+        if "loss" in logs:
+            self._require_finite("loss", logs["loss"])
         if "loss" in logs and self._sums:
             steps = max(self.state.global_step - self._summed_from, 1)
             sums = total(torch.stack([value.double() for value in self._sums.values()]))
@@ -169,6 +192,25 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
             for layer, part in zip(health, agreed, strict=True)
         ]
 
+    def _require_finite(self, name: str, value: float) -> None:
+        if math.isfinite(value):
+            return
+        last = last_checkpoint(Path(self.args.output_dir))
+        kept = f"; {last.name} was written before" if last else ""
+        raise SparseDoctorError(
+            f"the {name} is {value} at step {self.state.global_step}: the training has diverged"
+            f"{kept}. Start again with a lower learning_rate or a longer warmup"
+        )
+
+    def _ends(self) -> bool:
+        """Whether the training is over with this step, and not only interrupted."""
+        worse = [
+            one.early_stopping_patience_counter >= one.early_stopping_patience
+            for one in self.callback_handler.callbacks
+            if isinstance(one, EarlyStoppingCallback)
+        ]
+        return self.state.global_step >= self.state.max_steps or any(worse)
+
     def _health_is_due(self) -> bool:
         every = self.health_every
         return bool(every) and (self.state.global_step + 1) % every == 0
@@ -177,9 +219,11 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         run = Path(self.args.output_dir)
         if self.args.should_save:
             check_room_for_next(run)
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters() if p.requires_grad):
+            self._require_finite("weights' sum", math.nan)
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            mark_complete(run, self.state.global_step)
+            mark_complete(run, self.state.global_step, last=self._ends())
 
 
 class _Commit(TrainerCallback):  # type: ignore[misc]

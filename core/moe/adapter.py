@@ -84,6 +84,7 @@ def load_adapter(base: Base, folder: Path, *, trainable: bool = False) -> PeftMo
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SparseDoctorError(f"the adapter in {folder} cannot be loaded: {reason}") from error
     _check_complete(model, folder)
+    _check_finite(model, folder)
     return model
 
 
@@ -96,6 +97,15 @@ def _check_complete(model: Any, folder: Path) -> None:
         raise SparseDoctorError(
             f"the adapter in {folder} lacks {len(missing)} tensors, the first is {missing[0]}"
         )
+
+
+def _check_finite(model: Any, folder: Path) -> None:
+    for name, tensor in adapter_state(model).items():
+        if not bool(tensor.isfinite().all()):
+            raise SparseDoctorError(
+                f"the adapter in {folder} holds values that are not finite ({name}); the training "
+                "diverged: train again with a lower learning_rate"
+            )
 
 
 def adapter_state(model: Any) -> dict[str, torch.Tensor]:

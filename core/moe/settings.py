@@ -73,6 +73,11 @@ class ExpertSettings:
         """Rows of the concatenated A matrices: all experts and the shared pair."""
         return self.experts * self.rank + self.shared_rank
 
+    @property
+    def projection_parameters(self) -> int:
+        """Of the contrast's projection P in one layer; it is trained and not exported."""
+        return KEY_SIZE * 2 * self.rank
+
     def trainable_parameters(self, hidden: int, ffn: int, layers: int) -> int:
         """Parameters of experts, shared pair and router (no attention, no projection)."""
         pairs = 3 * self.columns * (hidden + ffn)

@@ -148,6 +148,31 @@ def test_compare_makes_a_table_and_a_picture(
     assert (tmp_path / "table" / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_compare_says_how_many_questions_were_paired(
+    tiny: TinyModel, cmexam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, number in (("three", "3"), ("two", "2")):
+        assert main(arguments(tiny.gguf, cmexam, tmp_path / name, "--limit", number)) == 0
+    ids = [
+        {json.loads(line)["id"] for line in (tmp_path / name / "answers.jsonl").open()}
+        for name in ("three", "two")
+    ]
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "three"), str(tmp_path / "two")]) == 0
+    assert f"of the {len(ids[0] & ids[1])} questions that three answered" in capsys.readouterr().out
+
+
+def test_a_run_is_no_model_and_its_adapter_is_named(
+    cmexam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="needs sparsedoctor[train]")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    assert main(arguments(run, cmexam, tmp_path / "out")) == 2
+    assert f"is a training run; its adapter is {run / 'adapter'}" in capsys.readouterr().err
+
+
 def test_the_leaderboard_names_source_and_protocol(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

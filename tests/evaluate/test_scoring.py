@@ -42,6 +42,12 @@ def test_scores_that_are_all_the_same_choose_nothing() -> None:
     assert verdict_of_scores(exam(), [(request, [[-9.0]] * 4)], Settings()).chosen == ""
 
 
+def test_scores_that_are_no_numbers_are_told() -> None:
+    (request,) = ask(exam(), Settings())
+    with pytest.raises(SparseDoctorError, match="question q are no numbers"):
+        verdict_of_scores(exam(), [(request, [[-1.0], [float("nan")], [-2.0], [-3.0]])], Settings())
+
+
 def test_length_normalisation_matters_for_option_texts() -> None:
     tokens = [[-1.0], [-0.4, -0.4, -0.4, -0.4], [-3.0], [-9.0, -9.0]]
     plain, mean = (

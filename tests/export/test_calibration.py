@@ -114,7 +114,7 @@ def test_texts_are_spread_over_the_topics() -> None:
         ('{"question": "a"}\n', "line 1: no topic"),
         ('{"question": "a", "topic": "t"}\nnot json\n', "line 2: no JSON"),
         ("[1]\n", "line 1: no JSON object"),
-        ("", "has no line"),
+        ("", "has no line with a text (question, "),
     ],
 )
 def test_bad_data_is_named_by_its_line(
@@ -126,6 +126,16 @@ def test_bad_data_is_named_by_its_line(
     capsys.readouterr()
     assert main(["calibrate", str(path), "--data", str(data)]) == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-5", "x"])
+def test_a_profile_of_no_texts_replaces_none(
+    number: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", "model.gguf", "--data", str(data), "--examples", number])
+    assert ended.value.code == 2
+    assert f"{number} is no number of at least 1" in capsys.readouterr().err
 
 
 def test_the_published_layout_is_read(shared_data: Path) -> None:

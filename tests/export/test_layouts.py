@@ -162,6 +162,40 @@ def test_the_adapter_layout_is_the_adapter(export: Export, adapter: Path) -> Non
         assert (folder / name).read_bytes() == (adapter / name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--layout", "adapter", "--type", "q4_0"], "leave --type out"),
+        (["--layout", "hf", "--modelfile"], "--modelfile is for the layout moe"),
+        (["--modelfile"], "Modelfile exists already"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_written(
+    base: Path,
+    adapter: Path,
+    tmp_path: Path,
+    more: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "Modelfile").write_text("FROM another\n")
+    output = tmp_path / "model"
+    words = ["--adapter", str(adapter), "--base", str(base), "--output", str(output), *more]
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+    assert not output.exists()
+    assert (tmp_path / "Modelfile").read_text() == "FROM another\n"
+
+
+def test_a_run_is_no_adapter_and_its_adapter_is_named(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    output = str(tmp_path / "model.gguf")
+    assert main(["--adapter", str(tmp_path), "--base", str(base), "--output", output]) == 2
+    assert f"its adapter is {tmp_path / 'adapter'}" in capsys.readouterr().err
+
+
 def test_training_goes_on_with_the_adapter_layout(
     tmp_path: Path, export: Export, base: Path
 ) -> None:

@@ -337,6 +337,11 @@ def test_a_damaged_adapter_is_refused(tiny_base: Callable[..., Base], tmp_path: 
     save_file(tensors, weights)
     with pytest.raises(SparseDoctorError, match=r"layers\.0\.mlp\.lora_router"):
         load_adapter(tiny_base(), tmp_path / "adapter")
+    tensors["base_model.model.model.layers.0.mlp.lora_router"] = lost.clone()
+    tensors["base_model.model.model.layers.0.mlp.lora_router"][0, 0] = float("nan")
+    save_file(tensors, weights)
+    with pytest.raises(SparseDoctorError, match="not finite"):
+        load_adapter(tiny_base(), tmp_path / "adapter")
     tensors["base_model.model.model.layers.0.mlp.lora_router"] = lost[:2].clone()
     save_file(tensors, weights)
     with pytest.raises(SparseDoctorError, match="cannot be loaded"):

@@ -40,6 +40,11 @@ def test_a_file_and_flags_over_it(tmp_path: Path, name: str, text: str) -> None:
         ("[supervision]\ntemperature = 0\n", "temperature is 0"),
         ("[experts]\nsharing = 1\n", "sharing is 1.0; it must be 0 (no sharing) to below 1"),
         ("[experts]\nsharing = nan\n", "sharing is nan"),
+        ("[run]\nlearning_rate = nan\n", "run.learning_rate is nan; expected a finite number"),
+        ("[run]\nlearning_rate = 'inf'\n", "run.learning_rate is 'inf'; expected a finite number"),
+        ("[experts]\nalpha = inf\n", "experts.alpha is inf"),
+        ("[run]\nseed = -1\n", "seed is -1; expected 0 to 4294967295"),
+        ("[run]\nseed = 4294967296\n", "seed is 4294967296"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, said: str) -> None:

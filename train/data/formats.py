@@ -59,13 +59,13 @@ def to_example(
     if found is None:
         raise SparseDoctorError(
             f"{place}: expected the fields of a known format, found "
-            f"{', '.join(map(str, fields)) or 'none'}; known: "
+            f"{', '.join(lowered) or 'none'}; known: "
             + "; ".join(f"{known.name} ({known.expects})" for known in FORMATS.values())
         )
     if not found.fields.fits(lowered):
         raise SparseDoctorError(
             f"{place}: expected {found.expects} (format {found.name}), found the fields "
-            f"{', '.join(map(str, fields)) or 'none'}"
+            f"{', '.join(lowered) or 'none'}"
         )
     try:
         conversation = found.read(lowered)

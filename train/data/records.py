@@ -62,6 +62,8 @@ def data_files(path: Path) -> list[Path]:
         return [path]
     if not path.exists():
         raise SparseDoctorError(f"there is no training file {path}")
+    if not path.is_dir():
+        raise SparseDoctorError(f"{path} is no file; expected {', '.join(SUFFIXES)} or a folder")
     if (path / "dataset_dict.json").is_file():
         if not (path / "train").is_dir():
             splits = sorted(entry.name for entry in path.iterdir() if entry.is_dir())

@@ -170,6 +170,13 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         notes.append("the runs differ in protocol (settings in each result.json)")
     if len({run.result["hashes"]["data"] for run in runs}) > 1:
         notes.append("the runs read different data files")
+    for run in runs[1:]:
+        against = paired(runs[0], run)
+        if against is not None and against.common < max(run.result["n"], runs[0].result["n"]):
+            notes.append(
+                f"{run.name}: difference, p and same choice are of the {against.common} questions "
+                f"that {runs[0].name} answered too"
+            )
     for run in runs:
         notes += [f"{run.name}: {caveat}" for caveat in run.result.get("caveats", [])]
         if "over_seeds" in run.result:

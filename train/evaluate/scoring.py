@@ -143,7 +143,15 @@ def verdict_of_scores(
     answers: Sequence[tuple[Request, Sequence[Sequence[float]]]],
     settings: Settings,
 ) -> Verdict:
-    """Choose by the token log-probabilities of each candidate (`[request][candidate][token]`)."""
+    """Choose by the token log-probabilities of each candidate (`[request][candidate][token]`).
+
+    Raises SparseDoctorError for a model that gives none.
+    """
+    if any(math.isnan(value) for _, parts in answers for part in parts for value in part):
+        raise SparseDoctorError(
+            f"the model's probabilities for question {question.id} are no numbers (nan): "
+            "its weights are damaged or its training diverged"
+        )
     if settings.scoring == "loss":
         ((request, (tokens,)),) = answers
         nats = -sum(tokens)
