@@ -13,6 +13,7 @@ ALPHA = 2 * EXPERTS * RANK
 SHAPE = (
     *("--experts", str(EXPERTS), "--top-k", str(TOP_K)),
     *("--rank", str(RANK), "--alpha", str(ALPHA)),
+    *("--sharing", "0", "--router-rate", "1"),  # as the first rows were measured
 )
 NO_CONTRAST = ("--contrast-weight", "0", "--route-weight", "0")
 SHARED = (
@@ -21,6 +22,9 @@ SHARED = (
 )
 # Every expert uses a third of the others' update as well.
 SHARING = ("--sharing", "0.3333")
+# Sharing, and a router that learns twenty times as fast as the experts: what training does unless
+# it is told otherwise.
+TUNED = (*SHARING, "--router-rate", "20")
 
 
 UNTRAINED = "untrained"  # what stands for the seed in the base's folder
@@ -55,6 +59,12 @@ ROWS = (
     Row("sparsedoctor-shared", "SparseDoctor, shared pair", flags=SHARED),
     Row("moe-sharing", "LoRA-MoE without contrast, sharing", flags=(*NO_CONTRAST, *SHARING)),
     Row("sparsedoctor-sharing", "SparseDoctor, sharing", flags=SHARING),
+    Row(
+        "moe-tuned",
+        "LoRA-MoE without contrast, sharing, faster router",
+        flags=(*NO_CONTRAST, *TUNED),
+    ),
+    Row("sparsedoctor-tuned", "SparseDoctor, sharing, faster router", flags=TUNED),
 )
 
 

@@ -31,6 +31,12 @@ COMPARED = (  # is the first better than the second?
     ("sparsedoctor-sharing", "moe"),
     ("sparsedoctor-sharing", "moe-sharing"),
     ("sparsedoctor-sharing", "sparsedoctor"),
+    ("sparsedoctor-tuned", "dense-parameters"),
+    ("sparsedoctor-tuned", "dense-active"),
+    ("sparsedoctor-tuned", "moe-tuned"),
+    ("sparsedoctor-tuned", "sparsedoctor-sharing"),
+    ("moe-tuned", "moe-sharing"),
+    ("moe-tuned", "dense-parameters"),
 )
 Seeds = Mapping[str, Mapping[str, Any]]  # seed -> what measured.json holds
 Rates = Mapping[float, Seeds]  # learning rate -> what was trained at it; the base has the rate 0

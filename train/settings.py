@@ -73,8 +73,9 @@ class RunSettings:
     learning_rate: float = 5e-4
     """Highest learning rate of the experts. Alpha times it is the speed of learning: with the
     default alpha 2e-3 suits a 135M base and short runs, a 0.5B base wants 1e-4 to 3e-4."""
-    router_rate: float = 1.0
-    """Learning rate of router and projection, as a multiple of learning_rate."""
+    router_rate: float = 20.0
+    """Learning rate of router and projection, as a multiple of learning_rate: at that of the
+    experts a router hardly leaves its random start in a few hundred steps (docs/method.md)."""
     warmup: int = 10
     """Steps until the learning rate is reached."""
     schedule: Schedule = "cosine"

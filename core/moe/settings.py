@@ -25,9 +25,9 @@ class ExpertSettings:
     """Scale of an expert's update: alpha / rank. A step of AdamW changes what a pair computes by
     about alpha times the learning rate, whatever its rank: that of a dense LoRA of all experts'
     ranks lets experts learn as fast as it does."""
-    sharing: float = 0.0
-    """Part of their scale that the pairs of the other experts have in an expert, 0 to below 1:
-    every pair then learns from every token, those of the chosen experts the most. In short
+    sharing: float = 0.3333
+    """Part of their scale that the pairs of the other experts have in an expert, 0 (none) to below
+    1: every pair then learns from every token, those of the chosen experts the most. In short
     trainings a third lowered the held-out loss (docs/method.md)."""
     shared_rank: int = 0
     """Rank r0 of the pair that every token uses beside its experts; 0 for none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -270,7 +271,8 @@ def test_an_adapter_survives_save_and_load(tiny_base: Callable[..., Base], tmp_p
 
 
 def test_an_adapter_that_says_nothing_of_sharing_has_none(tmp_path: Path) -> None:
-    described = AdapterDescription(BaseShape("b", "0" * 64, "llama", 64, 128, 2), SETTINGS)
+    alone = replace(SETTINGS, sharing=0.0)
+    described = AdapterDescription(BaseShape("b", "0" * 64, "llama", 64, 128, 2), alone)
     document = described.to_json()
     del document["sharing"]
     (tmp_path / "sparsedoctor.json").write_text(json.dumps(document))
