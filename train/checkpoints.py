@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ from sparsedoctor.core.errors import SparseDoctorError
 MARKER = "complete.json"
 PREFIX = "checkpoint-"
 _STATE = "trainer_state.json"  # the Trainer's own: steps, log, the best checkpoint
+
+
+# How a file system says that it has no locks: a run goes on without.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -40,9 +44,10 @@ def in_use(run: Path) -> Iterator[None]:
             f"{run} is in use by another training; wait for it or stop it, or name another folder"
         ) from error
     except OSError as error:
-        raise SparseDoctorError(f"cannot write in {run}: {error.strerror}") from error
+        if error.errno not in _NO_LOCKS:
+            raise SparseDoctorError(f"cannot write in {run}: {error.strerror}") from error
     except NotImplementedError:
-        pass  # a file system without locks
+        pass
     try:
         yield
     finally:
@@ -69,13 +74,13 @@ def last_checkpoint(run: Path) -> Path | None:
     return max(_complete(run), key=step_of, default=None)
 
 
-def sound_checkpoint(run: Path) -> Path | None:
+def sound_checkpoint(run: Path, tell: Callable[[str], None] = print) -> Path | None:
     """The newest checkpoint that is as it was written, or None; tells of damaged newer ones."""
     for folder in sorted(_complete(run), key=step_of, reverse=True):
         damaged = _damaged(folder)
         if damaged is None:
             return folder
-        print(f"note: {folder.name} is damaged ({damaged}); an earlier state is taken", flush=True)
+        tell(f"note: {folder.name} is damaged ({damaged}); an earlier state is taken")
     return None
 
 
@@ -95,12 +100,24 @@ def keep_only_until(run: Path, checkpoint: Path | None) -> None:
 
 def take_along(run: Path, checkpoint: Path) -> None:
     """Let a checkpoint name the best one by where the run lies now: the folder may have been
-    moved, or named from another directory."""
+    moved, or named from another directory. A best one that is damaged or gone is told; the
+    checkpoint itself then counts as the best so far."""
     state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    before = dict(state)
     best = state.get("best_model_checkpoint")
-    here = str(run / Path(best).name) if best else None
-    if here != best:
-        state["best_model_checkpoint"] = here
+    if best:
+        here = run / Path(best).name
+        damaged = _damaged(here)
+        if damaged is not None:
+            print(f"note: {here.name}, the best one, is damaged ({damaged}); {checkpoint.name} "
+                  "counts as the best so far", flush=True)  # fmt: skip
+            losses = {line["step"]: line["eval_loss"] for line in state["log_history"]
+                      if "eval_loss" in line}  # fmt: skip
+            here = checkpoint
+            state["best_metric"] = losses.get(step_of(checkpoint))
+            state["best_global_step"] = step_of(checkpoint)
+        state["best_model_checkpoint"] = str(here)
+    if state != before:
         write_atomically(checkpoint / _STATE, json.dumps(state, indent=2, sort_keys=True) + "\n")
 
 
@@ -152,7 +169,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 def _how_to_go_on(run: Path) -> str:
     last = last_checkpoint(run)
     if last is None:
-        return "no checkpoint was written yet: make room and start again"
+        return f"no checkpoint was written yet: make room, then sparsedoctor-train --resume {run}"
     return f"{last.name} is whole: make room, then sparsedoctor-train --resume {run}"
 
 
@@ -193,9 +210,7 @@ def _damaged(checkpoint: Path) -> str | None:
         except OSError:
             return str(name)
     try:
-        json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return _STATE
-    return None
+    return None if isinstance(state, dict) and _marker(checkpoint) else _STATE

@@ -33,5 +33,6 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.asked:
+            control.should_log = True  # the steps since the last line count in the mean loss
             control.should_save = True
             control.should_training_stop = True

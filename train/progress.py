@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from sparsedoctor.core.moe.health import LayerHealth
+from sparsedoctor.train.checkpoints import write_atomically
 
 LOG_FILE = "log.jsonl"
 HEALTH_FILE = "health.jsonl"
@@ -106,7 +107,7 @@ def drop_lines_after(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue  # the last line of a run that was killed
-    path.write_text("".join(kept), encoding="utf-8")
+    write_atomically(path, "".join(kept))
 
 
 def duration(seconds: float) -> str:

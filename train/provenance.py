@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sparsedoctor.core.base_models import DEMO_BASE
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.checkpoints import write_atomically
 from sparsedoctor.train.data.hashes import data_hashes
@@ -71,6 +72,7 @@ def _from(directory: Path, settings: Settings) -> Settings:
         return tuple(str(directory / name) for name in names)
 
     data, base = settings.data, directory / settings.run.base
+    named = settings.run.base == DEMO_BASE or not base.exists()
     return replace(
         settings,
         data=replace(
@@ -79,7 +81,7 @@ def _from(directory: Path, settings: Settings) -> Settings:
             held_out=whole(data.held_out),
             exclude=whole(data.exclude),
         ),
-        run=replace(settings.run, base=str(base)) if base.exists() else settings.run,
+        run=settings.run if named else replace(settings.run, base=str(base)),
     )
 
 

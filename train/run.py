@@ -68,45 +68,72 @@ INTERRUPTED = 130  # the exit code of a run that Ctrl-C ended
 
 def start_run(settings: Settings, output: Path) -> int:
     """Train from the beginning into the new folder `output`; returns the exit code."""
-    if process_rank() == 0 and (output / RUN_FILE).exists():
-        raise SparseDoctorError(
-            f"{output} holds a run already; continue it with --resume {output}, "
-            "or name another folder"
-        )
-    return _run(settings, output, resumed_from=None)
+    if process_rank() == 0:
+        _refuse_another_run(output)
+    return _run(settings, output, None, fresh=True)
 
 
 def resume_run(output: Path) -> int:
     """Continue a run from its last whole checkpoint, or from the start when it has none."""
-    settings, _ = read_run_file(output)
+    settings, record = read_run_file(output)
     if (output / ADAPTER).exists():
         raise SparseDoctorError(f"{output} is finished; its adapter is {output / ADAPTER}")
-    if process_rank() != 0:
-        return _run(settings, output, resumed_from=sound_checkpoint(output))
-    with in_use(output):
-        checkpoint = sound_checkpoint(output)
-        keep_only_until(output, checkpoint)
-        if checkpoint:
-            take_along(output, checkpoint)
-        for name in (LOG_FILE, HEALTH_FILE):
-            drop_lines_after(output / name, step_of(checkpoint) if checkpoint else 0)
-        return _run(settings, output, resumed_from=checkpoint)
+    first = process_rank() == 0
+    with in_use(output) if first else contextlib.nullcontext():
+        checkpoint = sound_checkpoint(output, tell=print if first else lambda _: None)
+        return _run(settings, output, checkpoint, base_sha256=record.get("base_sha256"))
 
 
-def _run(settings: Settings, output: Path, resumed_from: Path | None) -> int:
+def _run(
+    settings: Settings,
+    output: Path,
+    resumed_from: Path | None,
+    *,
+    fresh: bool = False,
+    base_sha256: str | None = None,
+) -> int:
     _quieten()
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     transformers.set_seed(settings.run.seed)
     loaded = prepare(settings, output)
+    if base_sha256 not in (None, loaded.base.sha256):
+        raise SparseDoctorError(
+            f"{loaded.base.path} is not the base this run began with (sha256 "
+            f"{str(base_sha256)[:12]}); put that one there again, or start a new run"
+        )
     with contextlib.ExitStack() as stack:
         if process_rank() == 0:
-            if resumed_from is None:
+            if fresh:
                 stack.enter_context(in_use(output))
+                _refuse_another_run(output)  # may have begun while this one read its data
+            stack.enter_context(disk_errors(output))
+            if fresh:
                 write_run_file(output, settings, loaded.base.sha256)
+            else:
+                _go_back_to(output, resumed_from)
             print(loaded.introduction(), flush=True)
-        stack.enter_context(disk_errors(output))
+        loaded.trainer.accelerator.wait_for_everyone()
         return _train_and_finish(loaded, settings, output, resumed_from)
+
+
+def _refuse_another_run(output: Path) -> None:
+    if (output / RUN_FILE).exists():
+        raise SparseDoctorError(
+            f"{output} holds a run already; continue it with --resume {output}, "
+            "or name another folder"
+        )
+
+
+def _go_back_to(output: Path, checkpoint: Path | None) -> None:
+    """Let the run's folder be as it was when `checkpoint` was written; None: at the start.
+
+    Only when every process has chosen it: they look at the same folders."""
+    keep_only_until(output, checkpoint)
+    if checkpoint:
+        take_along(output, checkpoint)
+    for name in (LOG_FILE, HEALTH_FILE):
+        drop_lines_after(output / name, step_of(checkpoint) if checkpoint else 0)
 
 
 def _train_and_finish(
@@ -114,20 +141,17 @@ def _train_and_finish(
 ) -> int:
     began = time.monotonic()
     trainer = loaded.trainer
-    over = resumed_from is not None and ends_training(resumed_from, settings.run.steps)
-    if resumed_from is not None and over and not trainer.is_fsdp_enabled:
-        print("every step is done; the adapter is written", flush=True)
-        trainer.take_up(resumed_from)
-    else:
-        with StopOnSignal() as stop:
-            trainer.add_callback(stop)
-            trainer.train(resume_from_checkpoint=str(resumed_from) if resumed_from else None)
-        steps = trainer.state.global_step
-        if stop.asked and steps < settings.run.steps:
-            print(f"stopped at step {steps}; continue with: sparsedoctor-train --resume {output}")
-            return INTERRUPTED
-    steps = trainer.state.global_step
     first = process_rank() == 0
+    trainer.over = resumed_from is not None and ends_training(resumed_from, settings.run.steps)
+    if trainer.over and first:
+        print("every step is done; the adapter is written", flush=True)
+    with StopOnSignal() as stop:
+        trainer.add_callback(stop)
+        trainer.train(resume_from_checkpoint=str(resumed_from) if resumed_from else None)
+    steps = trainer.state.global_step
+    if stop.asked and steps < settings.run.steps and not trainer.over:
+        print(f"stopped at step {steps}; continue with: sparsedoctor-train --resume {output}")
+        return INTERRUPTED
     if first:
         peak = peak_memory(cuda=loaded.machine.cuda)  # of the training alone
         print(f"memory: predicted {loaded.memory.total >> 20:,} MiB, peak {peak >> 20:,} MiB")
@@ -191,6 +215,8 @@ def prepare(settings: Settings, output: Path) -> Loaded:
     )
     base = load_base(run.base, machine.dtype, four_bit=run.four_bit, attention=machine.attention)
     material = encode_material(examples, settings.data, base.tokenizer)
+    if run.patience and not material.held_out:
+        raise SparseDoctorError("patience needs held-out examples; raise held_out_fraction")
     queue = settings.supervision.queue_length if settings.supervision.contrastive else None
     model = attach_experts(base.model, settings.experts, queue)
     layers = expert_layers(model)
@@ -275,6 +301,7 @@ def describe(loaded: Loaded, settings: Settings) -> AdapterDescription:
     config = loaded.base.model.config
     state = loaded.trainer.state
     held_out = [line["eval_loss"] for line in state.log_history if "eval_loss" in line]
+    loss = loaded.trainer.training_loss()
     summary = {
         "data": [Path(name).name for name in settings.data.data],
         "examples": len(loaded.material.encoded.examples),
@@ -282,7 +309,7 @@ def describe(loaded: Loaded, settings: Settings) -> AdapterDescription:
         "rows_per_step": settings.run.batch * settings.run.accumulate * process_count(),
         "learning_rate": settings.run.learning_rate,
         "seed": settings.run.seed,
-        "training_loss": round(loaded.trainer.training_loss(), 4),
+        "training_loss": None if loss is None else round(loss, 4),
         "held_out_loss_first": round(held_out[0], 4) if held_out else None,
         "held_out_loss": round(state.best_metric, 4) if state.best_metric else None,
         "best_step": state.best_global_step or state.global_step,

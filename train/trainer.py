@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.moe.health import LayerHealth, layer_health
@@ -46,6 +45,7 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         self.router_rate = router_rate
         self.health_every = health_every
         self.health: list[LayerHealth] | None = None
+        self.over = False  # the checkpoint that is resumed from is the end: take no step
         self._sums: dict[str, Tensor] = {}  # since the last line of the log
         self._summed_from = 0  # the step after which they begin
         super().__init__(**given)
@@ -81,16 +81,12 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         loss = loss + terms.total * part
         return (loss, outputs) if return_outputs else loss
 
-    def take_up(self, checkpoint: Path) -> None:
-        """Stand where `checkpoint` is the end of the training: its best weights, its log."""
-        self._load_from_checkpoint(str(checkpoint))
-        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
-            self._load_best_model()
-
-    def training_loss(self) -> float:
-        """Mean loss of the logged steps, those before a resumption included (nats per token)."""
+    def training_loss(self) -> float | None:
+        """Mean loss of the logged steps, those before a resumption included (nats per token);
+        None before the first line."""
         lines = [line for line in self.state.log_history if "loss" in line]
+        if not lines:
+            return None
         begins = [0, *(line["step"] for line in lines)]
         parts = [line["loss"] * (line["step"] - b) for line, b in zip(lines, begins, strict=False)]
         return float(sum(parts) / max(begins[-1], 1))
@@ -137,7 +133,7 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         model.train(training)
         sums = total(sums)
         loss = float(sums[0] / sums[1].clamp(min=1))
-        self._require_finite("held-out loss", loss)
+        require_finite("held-out loss", loss, self)
         metrics = {f"{metric_key_prefix}_loss": loss, "perplexity": math.exp(min(loss, 50.0))}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -148,7 +144,7 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the terms since the last line, and the tokens they took, to the loss's line."""
         if "loss" in logs:
-            self._require_finite("loss", logs["loss"])
+            require_finite("loss", logs["loss"], self)
         if "loss" in logs and self._sums:
             steps = max(self.state.global_step - self._summed_from, 1)
             sums = total(torch.stack([value.double() for value in self._sums.values()]))
@@ -192,15 +188,11 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
             for layer, part in zip(health, agreed, strict=True)
         ]
 
-    def _require_finite(self, name: str, value: float) -> None:
-        if math.isfinite(value):
-            return
-        last = last_checkpoint(Path(self.args.output_dir))
-        kept = f"; {last.name} was written before" if last else ""
-        raise SparseDoctorError(
-            f"the {name} is {value} at step {self.state.global_step}: the training has diverged"
-            f"{kept}. Start again with a lower learning_rate or a longer warmup"
-        )
+    def _run_epoch(self, *args: Any, **given: Any) -> None:
+        if self.over:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **given)
 
     def _ends(self) -> bool:
         """Whether the training is over with this step, and not only interrupted."""
@@ -220,10 +212,23 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         if self.args.should_save:
             check_room_for_next(run)
         if not all(bool(p.isfinite().all()) for p in self.model.parameters() if p.requires_grad):
-            self._require_finite("weights' sum", math.nan)
+            require_finite("sum of the weights", math.nan, self)
         super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # each process writes its random state
         if self.args.should_save:
             mark_complete(run, self.state.global_step, last=self._ends())
+
+
+def require_finite(name: str, value: float, trainer: Trainer) -> None:
+    """Raise SparseDoctorError when a training has diverged."""
+    if math.isfinite(value):
+        return
+    last = last_checkpoint(Path(trainer.args.output_dir))
+    kept = f"; {last.name} was written before" if last else ""
+    raise SparseDoctorError(
+        f"the {name} is {value} at step {trainer.state.global_step}: the training has diverged"
+        f"{kept}. Start again with a lower learning_rate or a longer warmup"
+    )
 
 
 class _Commit(TrainerCallback):  # type: ignore[misc]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_models import make_tiny_model
 from tiny_runs import tiny_settings
 
 from sparsedoctor.core.errors import SparseDoctorError
@@ -92,6 +93,66 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(
     assert [line["step"] for line in steps if "loss" in line] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("left", ["nothing", "damaged"])
+def test_a_run_without_a_sound_checkpoint_begins_again(tmp_path: Path, left: str) -> None:
+    run = _run(tmp_path)
+    before, record = _adapter(run), (run / "run.json").read_bytes()
+    shutil.rmtree(run / "adapter")
+    for checkpoint in run.glob("checkpoint-*"):
+        if left == "nothing":  # killed before the first one
+            shutil.rmtree(checkpoint)
+        else:
+            (checkpoint / "trainer_state.json").unlink()
+    assert resume_run(run) == 0
+    assert _adapter(run) == before
+    assert (run / "run.json").read_bytes() == record
+
+
+def test_a_damaged_best_checkpoint_is_told_and_no_other_passes_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _run(tmp_path, learning_rate=0.5, schedule="constant_with_warmup")
+    shutil.rmtree(run / "adapter")
+    weights = run / "checkpoint-2" / "adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert resume_run(run) == 0
+    assert "checkpoint-2, the best one, is damaged (adapter_model" in capsys.readouterr().out
+    training, _ = _adapter(run)
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    losses = {line["step"]: line["held_out_loss"] for line in lines if "held_out_loss" in line}
+    assert training["best_step"] == 4
+    assert math.isclose(training["held_out_loss"], losses[4], abs_tol=1e-4)
+    assert losses[2] < losses[4]
+
+
+def test_another_base_than_the_run_began_with_is_refused(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    shutil.rmtree(run / "adapter")
+    shutil.rmtree(tmp_path / "base")
+    make_tiny_model(tmp_path / "base", "llama", hidden=32, ffn=48, heads=2, kv_heads=1, seed=5)
+    with pytest.raises(SparseDoctorError, match="is not the base this run began with"):
+        resume_run(run)
+
+
+def test_a_file_system_without_locks_is_none_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("sparsedoctor.train.checkpoints.FileLock.acquire", none)
+    with in_use(tmp_path):
+        pass
+
+
+def test_stopping_early_needs_something_held_out(tmp_path: Path) -> None:
+    nothing = {"data": {"held_out_fraction": 0.0}, "evaluate_every": 2, "patience": 1}
+    with pytest.raises(SparseDoctorError, match="patience needs held-out examples"):
+        start_run(tiny_settings(tmp_path, **nothing), tmp_path / "run")
+
+
 def test_a_run_in_use_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = _run(tmp_path)
     shutil.rmtree(run / "adapter")
@@ -133,18 +194,22 @@ def test_a_run_resumes_from_any_directory_and_place(
         resume_run(Path("moved"))
 
 
-def test_a_training_that_diverges_stops_and_writes_no_such_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("log_every", "what"), [(1, "the loss"), (8, "the sum of the weights")])
+def test_a_training_that_diverges_stops_and_writes_no_such_weights(
+    tmp_path: Path, log_every: int, what: str
+) -> None:
     settings = tiny_settings(
-        tmp_path, steps=8, learning_rate=1e30, warmup=0, save_every=1, clip=1e30
-    )
-    with pytest.raises(SparseDoctorError, match="diverged") as told:
+        tmp_path, steps=8, learning_rate=1e30, warmup=0, save_every=1, clip=1e30,
+        log_every=log_every,
+    )  # fmt: skip
+    with pytest.raises(SparseDoctorError, match=f"{what} is nan at .* has diverged") as told:
         start_run(settings, tmp_path / "run")
     assert "learning_rate" in str(told.value)
     assert not (tmp_path / "run" / "adapter").exists()
     last = last_checkpoint(tmp_path / "run")
-    if last is not None:
-        weights = load_file(last / "adapter_model.safetensors")
-        assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+    assert last is not None
+    weights = load_file(last / "adapter_model.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
 def test_data_that_cannot_be_read_or_are_all_left_out_are_told(
