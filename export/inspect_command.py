@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsedoctor.core.bundle import RoutingMetadata, parse_bundle
+from sparsedoctor.core.files import sha256_of
 from sparsedoctor.core.gguf_header import GGUFHeader, SkippedArray, read_header
 from sparsedoctor.core.models import find_model
 from sparsedoctor.export.gguf_file import data_sha256
@@ -69,7 +69,7 @@ def describe(
     }
     if check:
         found = data_sha256(path)
-        hashes["file_sha256"] = _sha256(path)
+        hashes["file_sha256"] = sha256_of(path)
         hashes["tensors_found"] = found
         hashes["tensors_match"] = found == hashes["tensors_sha256"] if bundle else None
     return {
@@ -187,8 +187,3 @@ def _print_routing(routing: dict[str, Any]) -> None:
             used[expert] += share / len(profile["utilisation"])
     shares = ", ".join(f"{names[expert]} {used[expert]:.1%}" for expert in range(len(names)))
     print(f"  used overall   {shares}")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,6 @@ marker is written last; a folder without it was interrupted and is never resumed
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -20,12 +19,11 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import sha256_of
 
 MARKER = "complete.json"
 PREFIX = "checkpoint-"
 _STATE = "trainer_state.json"  # the Trainer's own: steps, log, the best checkpoint
-
-
 # How a file system says that it has no locks: a run goes on without.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -60,8 +58,8 @@ def mark_complete(run: Path, step: int, *, last: bool = False) -> None:
     digests = {}
     for file in sorted(folder.iterdir()):
         if file.is_file():
+            digests[file.name] = sha256_of(file)
             with file.open("rb") as handle:
-                digests[file.name] = hashlib.file_digest(handle, "sha256").hexdigest()
                 os.fsync(handle.fileno())
     digests.pop(_STATE, None)  # `take_along` may change it
     write_atomically(
@@ -86,7 +84,7 @@ def sound_checkpoint(run: Path, tell: Callable[[str], None] = print) -> Path | N
 
 def ends_training(checkpoint: Path, steps: int) -> bool:
     """Whether no step of a training of `steps` is left after `checkpoint`."""
-    return bool(_marker(checkpoint).get("last")) or step_of(checkpoint) >= steps
+    return bool(_table(checkpoint / MARKER).get("last")) or step_of(checkpoint) >= steps
 
 
 def keep_only_until(run: Path, checkpoint: Path | None) -> None:
@@ -102,22 +100,25 @@ def take_along(run: Path, checkpoint: Path) -> None:
     """Let a checkpoint name the best one by where the run lies now: the folder may have been
     moved, or named from another directory. A best one that is damaged or gone is told; the
     checkpoint itself then counts as the best so far."""
-    state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-    before = dict(state)
-    best = state.get("best_model_checkpoint")
-    if best:
-        here = run / Path(best).name
-        damaged = _damaged(here)
-        if damaged is not None:
-            print(f"note: {here.name}, the best one, is damaged ({damaged}); {checkpoint.name} "
-                  "counts as the best so far", flush=True)  # fmt: skip
-            losses = {line["step"]: line["eval_loss"] for line in state["log_history"]
-                      if "eval_loss" in line}  # fmt: skip
-            here = checkpoint
-            state["best_metric"] = losses.get(step_of(checkpoint))
-            state["best_global_step"] = step_of(checkpoint)
-        state["best_model_checkpoint"] = str(here)
-    if state != before:
+    state = _table(checkpoint / _STATE)
+    recorded = state.get("best_model_checkpoint")
+    if not recorded:
+        return
+    best = run / Path(recorded).name
+    damaged = _damaged(best)
+    if damaged is not None:
+        print(
+            f"note: {best.name}, the best one, is damaged ({damaged}); {checkpoint.name} counts "
+            "as the best so far",
+            flush=True,
+        )
+        best, step = checkpoint, step_of(checkpoint)
+        lines = (line for line in state["log_history"] if line["step"] == step)
+        losses = (line["eval_loss"] for line in lines if "eval_loss" in line)
+        state["best_metric"] = next(losses, None)
+        state["best_global_step"] = step
+    if str(best) != recorded:
+        state["best_model_checkpoint"] = str(best)
         write_atomically(checkpoint / _STATE, json.dumps(state, indent=2, sort_keys=True) + "\n")
 
 
@@ -192,25 +193,22 @@ def _complete(run: Path) -> list[Path]:
     return [marker.parent for marker in run.glob(f"{PREFIX}*/{MARKER}")]
 
 
-def _marker(checkpoint: Path) -> dict[str, Any]:
+def _table(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; empty where there is none."""
     try:
-        marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return marker if isinstance(marker, dict) else {}
+    return table if isinstance(table, dict) else {}
 
 
 def _damaged(checkpoint: Path) -> str | None:
     """The name of a file that is not as it was written; None when all are."""
-    for name, digest in dict(_marker(checkpoint).get("sha256", {})).items():
+    marker = _table(checkpoint / MARKER)
+    for name, digest in marker.get("sha256", {}).items():
         try:
-            with (checkpoint / name).open("rb") as handle:
-                if hashlib.file_digest(handle, "sha256").hexdigest() != digest:
-                    return str(name)
+            if sha256_of(checkpoint / name) != digest:
+                return str(name)
         except OSError:
             return str(name)
-    try:
-        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return _STATE
-    return None if isinstance(state, dict) and _marker(checkpoint) else _STATE
+    return None if marker and _table(checkpoint / _STATE) else _STATE

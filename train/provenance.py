@@ -13,11 +13,11 @@ from typing import Any
 
 from sparsedoctor.core.base_models import DEMO_BASE
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import RUN_FILE
 from sparsedoctor.train.checkpoints import write_atomically
 from sparsedoctor.train.data.hashes import data_hashes
 from sparsedoctor.train.settings import Settings, build_settings
 
-RUN_FILE = "run.json"
 _PACKAGES = ("sparsedoctor", "torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
 
 
@@ -43,7 +43,8 @@ def read_run_file(run: Path) -> tuple[Settings, dict[str, Any]]:
     path = run / RUN_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        settings = build_settings(record["settings"])
+        alone = {"experts": {"sharing": 0.0}}  # runs from before there was any sharing
+        settings = build_settings(alone, record["settings"])
         hashes = dict(record["data_sha256"])
         directory = Path(record.get("directory", ""))
     except (FileNotFoundError, NotADirectoryError) as error:

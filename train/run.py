@@ -20,6 +20,7 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import ADAPTER, RUN_FILE
 from sparsedoctor.core.moe.adapter import adapter_state, save_adapter
 from sparsedoctor.core.moe.adapter_description import AdapterDescription, BaseShape
 from sparsedoctor.core.moe.base import Base, load_base
@@ -56,13 +57,12 @@ from sparsedoctor.train.progress import (
     drop_lines_after,
     duration,
 )
-from sparsedoctor.train.provenance import RUN_FILE, read_run_file, write_run_file
+from sparsedoctor.train.provenance import read_run_file, write_run_file
 from sparsedoctor.train.report.choices import write_choices
 from sparsedoctor.train.report.page import write_report
 from sparsedoctor.train.settings import RunSettings, Settings
 from sparsedoctor.train.trainer import ExpertTrainer
 
-ADAPTER = "adapter"
 INTERRUPTED = 130  # the exit code of a run that Ctrl-C ended
 
 
@@ -70,7 +70,7 @@ def start_run(settings: Settings, output: Path) -> int:
     """Train from the beginning into the new folder `output`; returns the exit code."""
     if process_rank() == 0:
         _refuse_another_run(output)
-    return _run(settings, output, None, fresh=True)
+    return _run(settings, output)
 
 
 def resume_run(output: Path) -> int:
@@ -81,34 +81,33 @@ def resume_run(output: Path) -> int:
     first = process_rank() == 0
     with in_use(output) if first else contextlib.nullcontext():
         checkpoint = sound_checkpoint(output, tell=print if first else lambda _: None)
-        return _run(settings, output, checkpoint, base_sha256=record.get("base_sha256"))
+        return _run(settings, output, checkpoint, record)
 
 
 def _run(
     settings: Settings,
     output: Path,
-    resumed_from: Path | None,
-    *,
-    fresh: bool = False,
-    base_sha256: str | None = None,
+    resumed_from: Path | None = None,
+    record: dict[str, Any] | None = None,
 ) -> int:
+    """`record` is what the run noted when it began; None for one that begins now."""
     _quieten()
     if settings.run.threads:
         torch.set_num_threads(settings.run.threads)
     transformers.set_seed(settings.run.seed)
     loaded = prepare(settings, output)
-    if base_sha256 not in (None, loaded.base.sha256):
+    if record and record.get("base_sha256", loaded.base.sha256) != loaded.base.sha256:
         raise SparseDoctorError(
             f"{loaded.base.path} is not the base this run began with (sha256 "
-            f"{str(base_sha256)[:12]}); put that one there again, or start a new run"
+            f"{str(record['base_sha256'])[:12]}); put that one there again, or start a new run"
         )
     with contextlib.ExitStack() as stack:
         if process_rank() == 0:
-            if fresh:
+            if record is None:
                 stack.enter_context(in_use(output))
                 _refuse_another_run(output)  # may have begun while this one read its data
             stack.enter_context(disk_errors(output))
-            if fresh:
+            if record is None:
                 write_run_file(output, settings, loaded.base.sha256)
             else:
                 _go_back_to(output, resumed_from)

@@ -20,11 +20,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.moe.health import LayerHealth, layer_health
 from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms
-from sparsedoctor.train.checkpoints import (
-    check_room_for_next,
-    last_checkpoint,
-    mark_complete,
-)
+from sparsedoctor.train.checkpoints import check_room_for_next, last_checkpoint, mark_complete
 from sparsedoctor.train.data.batches import filled_tokens, without_prompts
 from sparsedoctor.train.data.encode import IGNORED, Encoded
 from sparsedoctor.train.processes import total

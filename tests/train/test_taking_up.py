@@ -136,6 +136,19 @@ def test_another_base_than_the_run_began_with_is_refused(tmp_path: Path) -> None
         resume_run(run)
 
 
+def test_a_run_that_says_nothing_of_sharing_goes_on_without(tmp_path: Path) -> None:
+    run = _run(tmp_path, experts={"sharing": 0.0})
+    before = _adapter(run)
+    shutil.rmtree(run / "adapter")
+    shutil.rmtree(run / "checkpoint-4")
+    record = json.loads((run / "run.json").read_text())
+    del record["settings"]["experts"]["sharing"]
+    (run / "run.json").write_text(json.dumps(record))
+    assert resume_run(run) == 0
+    assert _adapter(run) == before
+    assert AdapterDescription.read(run / "adapter").experts.sharing == 0
+
+
 def test_a_file_system_without_locks_is_none_to_refuse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from model_server import free_port
@@ -13,10 +13,12 @@ COMMAND = [sys.executable, "-m", "sparsedoctor.app.web.cli"]
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    *arguments: str, command: Sequence[str] = COMMAND
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The running command and the address it printed."""
     process = subprocess.Popen(
-        [*COMMAND, "--no-browser", "--port", str(free_port()), *arguments],
+        [*command, "--no-browser", "--port", str(free_port()), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

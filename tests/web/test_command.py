@@ -71,38 +71,39 @@ def test_it_prints_its_address_stays_and_ends_cleanly(
         assert "Traceback" not in process.stderr.read()
 
 
-def test_it_ends_even_when_something_in_it_does_not(smollm2_gguf: Path) -> None:
+HANGING = """
+import sys, time
+from sparsedoctor.app.web import cli, page, serve
+serve._CLOSING = float(sys.argv.pop(1))
+page.Page.close = lambda self: print("closing", flush=True) or time.sleep(600)
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("patience", "second", "code"),
+    [
+        ("1", None, 1),
+        ("600", signal.SIGINT, 130),
+        ("600", signal.SIGTERM, -signal.SIGTERM),
+    ],
+    ids=["by itself", "Ctrl-C", "termination"],
+)
+def test_it_ends_even_when_something_in_it_does_not(
+    smollm2_gguf: Path, patience: str, second: signal.Signals | None, code: int
+) -> None:
     """A second signal is obeyed at once, and without one the wait has an end that says where."""
     pytest.importorskip("gradio", reason="the extra `web` is not installed")
-    hanging = (
-        "import sys, time\n"
-        "from sparsedoctor.app.web import cli, page, serve\n"
-        "serve._CLOSING = float(sys.argv.pop(1))\n"
-        "page.Page.close = lambda self: print('closing', flush=True) or time.sleep(600)\n"
-        "sys.exit(cli.main())\n"
-    )
-    for patience, second in (("1", None), ("600", signal.SIGINT), ("600", signal.SIGTERM)):
-        port = str(free_port())
-        asked = ["--model", str(smollm2_gguf), "--port", port, "--no-browser"]
-        process = subprocess.Popen(
-            [sys.executable, "-c", hanging, patience, *asked],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        with process:
-            assert process.stdout is not None
-            assert port in process.stdout.readline()
-            process.send_signal(signal.SIGTERM)
-            assert process.stdout.readline() == "closing\n"
-            if second is None:
-                _, said = process.communicate(timeout=60)
-                assert process.returncode == 1
-                assert "Timeout" in said
-            else:
-                process.send_signal(second)
-                _, said = process.communicate(timeout=60)
-                assert process.returncode == (130 if second == signal.SIGINT else -second)
+    command = [sys.executable, "-c", HANGING, patience]
+    with serving("--model", str(smollm2_gguf), command=command) as (process, _):
+        assert process.stdout is not None
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "closing\n"
+        if second is not None:
+            process.send_signal(second)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert ("Timeout" in said) == (second is None)
 
 
 def test_help_explains() -> None:

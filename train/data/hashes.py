@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from sparsedoctor.core.files import sha256_of
 from sparsedoctor.train.data.records import data_files
 
 
@@ -14,6 +14,5 @@ def data_hashes(paths: Iterable[Path]) -> dict[str, str]:
     hashes: dict[str, str] = {}
     for path in paths:
         for file in data_files(path):
-            with file.open("rb") as content:
-                hashes[str(file)] = hashlib.file_digest(content, "sha256").hexdigest()
+            hashes[str(file)] = sha256_of(file)
     return hashes

@@ -130,22 +130,22 @@ def _block(runs: Sequence[Run]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     scored = [run for run in runs if run.result["accuracy"] is not None]
-    lines += [_row(first, run) for run in scored]
+    against = [None if run is first else paired(first, run) for run in scored]
+    lines += [_row(first, run, found) for run, found in zip(scored, against, strict=True)]
     baselines = first.result["baselines"]
     always = baselines["always_one_letter"]
     lines += [
         f"| | chance | | {percent(baselines['chance'])} | | | | | |",
         f"| | always {always['letter']} | | {percent(always['accuracy'])} | | | | | |",
         "",
-        *(f"- {note}" for note in _notes(scored)),
+        *(f"- {note}" for note in _notes(scored, against)),
     ]
     return lines
 
 
-def _row(first: Run, run: Run) -> str:
+def _row(first: Run, run: Run, against: Paired | None) -> str:
     result = run.result
     low, high = result["interval"]
-    against = paired(first, run) if run is not first else None
     tests = "| | | |"
     if against is not None:
         found = against.difference
@@ -162,7 +162,7 @@ def _row(first: Run, run: Run) -> str:
     )
 
 
-def _notes(runs: Sequence[Run]) -> list[str]:
+def _notes(runs: Sequence[Run], against: Sequence[Paired | None]) -> list[str]:
     """What a reader must know before comparing: protocols, caveats, differing data."""
     notes = []
     protocols = {json.dumps(run.result["settings"], sort_keys=True) for run in runs}
@@ -170,11 +170,10 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         notes.append("the runs differ in protocol (settings in each result.json)")
     if len({run.result["hashes"]["data"] for run in runs}) > 1:
         notes.append("the runs read different data files")
-    for run in runs[1:]:
-        against = paired(runs[0], run)
-        if against is not None and against.common < max(run.result["n"], runs[0].result["n"]):
+    for run, found in zip(runs, against, strict=True):
+        if found is not None and found.common < max(run.result["n"], runs[0].result["n"]):
             notes.append(
-                f"{run.name}: difference, p and same choice are of the {against.common} questions "
+                f"{run.name}: difference, p and same choice are of the {found.common} questions "
                 f"that {runs[0].name} answered too"
             )
     for run in runs:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import ADAPTER, RUN_FILE
 
 LOG_FILE = "log.jsonl"
 HEALTH_FILE = "health.jsonl"
-RUN_FILE = "run.json"
 CHOICES_FILE = "choices.jsonl"
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def read_run(folder: Path) -> RunRecord:
         health=tuple(health[step] for step in sorted(health)),
         choices=_together(choices),
         run=_table(folder / RUN_FILE, unreadable),
-        adapter=_table(folder / "adapter" / "sparsedoctor.json", unreadable),
+        adapter=_table(folder / ADAPTER / "sparsedoctor.json", unreadable),
         unreadable=unreadable,
     )
 
