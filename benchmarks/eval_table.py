@@ -36,8 +36,8 @@ from functools import partial
 from pathlib import Path
 
 from eval_table_base import as_folder
-from eval_table_report import REFERENCE, write_table
-from eval_table_rows import ROWS, SHAPE, TRACKS, Row, Track
+from eval_table_report import write_table
+from eval_table_rows import REFERENCE, ROWS, SHAPE, TRACKS, Row, Track
 from eval_table_training import train, tuned_rate
 
 from sparsedoctor.core.errors import SparseDoctorError, run_command
@@ -50,7 +50,8 @@ from sparsedoctor.train.evaluate.running import run_benchmark
 from sparsedoctor.train.evaluate.scoring import Settings
 
 SETTINGS = "settings.json"  # with what the table was begun
-_FREE = {"rows", "seeds", "jobs", "threads", "output", "data"}  # may differ when it goes on
+# These may differ when a table goes on.
+_FREE = {"rows", "seeds", "jobs", "threads", "output", "data", "against"}
 
 
 def main() -> int:
@@ -65,11 +66,11 @@ def main() -> int:
     def tabled() -> None:
         # Rows of an earlier call with other --rows stand in the table too.
         titles = [(row.name, row.title) for row in ROWS]
-        write_table(output, titles, [name for name, _ in track.benchmarks])
+        write_table(output, titles, [name for name, _ in track.benchmarks], options.against)
 
     for seed in options.seeds:  # the first one finds the rate of every row
         first = seed == options.seeds[0]
-        todo = [row for row in urgent(rows) if first or row.name != "base"]
+        todo = [row for row in urgent(rows, options.against) if first or row.name != "base"]
         work = partial(train_and_score, files=files, options=options)
         carry_out(work, [(row, seed) for row in todo], options.jobs, tabled)
     tabled()
@@ -92,6 +93,8 @@ def arguments() -> argparse.Namespace:
     add("--rates", type=float, nargs="+", default=[3e-4])
     add("--limit", type=int, help="questions of each benchmark; a fixed sample")
     add("--loss-limit", type=int, default=200, help="texts whose loss is measured")
+    names = [row.name for row in ROWS]
+    add("--against", choices=names, default=REFERENCE, help="the row the others are tested against")
     return parsed(parser)
 
 
@@ -152,9 +155,9 @@ def data_hashes(data: Path, track: Track) -> dict[str, str]:
     return hashes
 
 
-def urgent(rows: Sequence[Row]) -> list[Row]:
+def urgent(rows: Sequence[Row], against: str) -> list[Row]:
     """The base and the reference first: a table that is stopped early can test what it has."""
-    return sorted(rows, key=lambda row: row.name not in ("base", REFERENCE))
+    return sorted(rows, key=lambda row: row.name not in ("base", against))
 
 
 def carry_out(

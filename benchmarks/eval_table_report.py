@@ -26,21 +26,25 @@ from sparsedoctor.train.evaluate.statistics import (
     paired_loss,
 )
 
-REFERENCE = "sparsedoctor"  # the row that the others are tested against
 Seeds = Mapping[str, Mapping[str, Run]]  # seed -> benchmark or "loss" -> run
 Pairs = Sequence[tuple[Run, Run]]  # a row and the reference, for each seed
 Value = Callable[[Answer], float]
 
 
-def write_table(output: Path, rows: Sequence[tuple[str, str]], benchmarks: Sequence[str]) -> None:
-    """A line a row (name, title) in each table; a row without results yet has none."""
+def write_table(
+    output: Path, rows: Sequence[tuple[str, str]], benchmarks: Sequence[str], against: str
+) -> None:
+    """A line a row (name, title) in each table; a row without results yet has none.
+
+    All others are tested against the row `against`.
+    """
     found = {name: finished(output / name, [*benchmarks, "loss"]) for name, _ in rows}
     there = [(name, title) for name, title in rows if found[name]]
-    reference = found.get(REFERENCE, {})
-    accuracy, loss, tests, costs = _heads(benchmarks)
+    reference = found.get(against, {})
+    accuracy, loss, tests, costs = _heads(benchmarks, dict(rows)[against])
     for name, title in there:
         seeds = found[name]
-        other = reference if name != REFERENCE else {}
+        other = reference if name != against else {}
         start = [title, str(len(seeds))]
         accuracy.append(
             [*start, *scores(seeds, benchmarks), *accuracy_test(seeds, other, benchmarks)]
@@ -60,13 +64,13 @@ def write_table(output: Path, rows: Sequence[tuple[str, str]], benchmarks: Seque
     write_text(output / "TABLE.md", "\n\n".join(blocks) + "\n")
 
 
-def _heads(benchmarks: Sequence[str]) -> tuple[list[list[str]], ...]:
-    minus = "SparseDoctor minus this (95 %)"
+def _heads(benchmarks: Sequence[str], against: str) -> tuple[list[list[str]], ...]:
+    minus = f"{against} minus this (95 %)"
     start = ["row", "seeds"]
     return (
         [[*start, *benchmarks, "mean", minus, "p"]],
         [[*start, "right answer, nats", minus, "p", "texts, nats/token", minus, "p"]],
-        [["row", "benchmark", "n", "only SparseDoctor right", "only this right", "McNemar p"]],
+        [["row", "benchmark", "n", f"only {against} right", "only this right", "McNemar p"]],
         [["row", "trained", "rate", "minutes", "peak memory"]],
     )
 

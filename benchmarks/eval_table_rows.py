@@ -27,6 +27,7 @@ SHARING = ("--sharing", "0.3333")
 TUNED = (*SHARING, "--router-rate", "20")
 
 
+REFERENCE = "sparsedoctor-tuned"  # the row that the others are tested against
 UNTRAINED = "untrained"  # what stands for the seed in the base's folder
 
 

@@ -62,7 +62,7 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
     output = tmp_path / "out"
     rows = ("base", "dense-parameters", "sparsedoctor")
     command = [*table_command(tmp_path, output), "--seeds", "1", "--rates", "1e-3", "3e-3"]
-    command += ["--rows", *rows]
+    command += ["--rows", *rows, "--against", "sparsedoctor"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     kept = (output / "data" / "en_exam_train.jsonl").read_text().splitlines()
@@ -75,6 +75,7 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
         assert table.count("\n| ") == 1 + len(rows)
     assert "| untouched base | 1 |" in text
     assert "| SparseDoctor: contrast, route, queue | 1 |" in text
+    assert text.count("SparseDoctor: contrast, route, queue minus this (95 %)") == 3
     dense, ours = (
         json.loads((output / row / "seed-1" / "train.json").read_text())["parameters"]
         for row in rows[1:]

@@ -83,7 +83,7 @@ def test_the_table_holds_accuracy_losses_and_paired_tests(tmp_path: Path, report
     scored(tmp_path / "sparsedoctor" / "seed-1", tmp_path / "data", every=1, nats=2.0)
     training = {"parameters": 2_000_000, "seconds": 90.0, "peak_bytes": 3e9, "rate": 2e-3}
     (tmp_path / "sparsedoctor" / "seed-1" / "train.json").write_text(json.dumps(training))
-    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"])
+    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"], "sparsedoctor")
     text = (tmp_path / "TABLE.md").read_text()
     accuracy, loss, by_benchmark, together, took = cells(text, "untouched")
     # 56 questions, a quarter of them A; the base knows the eight whose number 7 divides.
@@ -106,12 +106,12 @@ def test_the_table_holds_accuracy_losses_and_paired_tests(tmp_path: Path, report
 
 def test_a_row_near_guessing_is_called_so(tmp_path: Path, report: Any) -> None:
     scored(tmp_path / "base" / "seed-1", tmp_path / "data", every=10_000, nats=2.5)
-    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"])
+    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"], "sparsedoctor")
     text = (tmp_path / "TABLE.md").read_text()
     assert "no row is clearly above guessing" in text
     assert "fewer than three seeds" not in text  # nothing was drawn for the base
     scored(tmp_path / "sparsedoctor" / "seed-1", tmp_path / "data", every=1, nats=2.0)
-    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"])
+    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"], "sparsedoctor")
     text = (tmp_path / "TABLE.md").read_text()
     assert "no row is clearly above guessing" not in text
     assert "fewer than three seeds" in text
@@ -121,11 +121,11 @@ def test_a_question_of_three_seeds_is_one_question(tmp_path: Path, report: Any) 
     scored(tmp_path / "base" / "seed-1", tmp_path / "data", every=7, nats=2.5)
     for seed in (1, 2, 3):
         scored(tmp_path / "sparsedoctor" / f"seed-{seed}", tmp_path / "data", every=1, nats=2.0)
-    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"])
+    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"], "sparsedoctor")
     three = cells((tmp_path / "TABLE.md").read_text(), "untouched")
     for seed in (2, 3):
         (tmp_path / "sparsedoctor" / f"seed-{seed}").rename(tmp_path / f"away-{seed}")
-    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"])
+    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"], "sparsedoctor")
     assert cells((tmp_path / "TABLE.md").read_text(), "untouched") == three
 
 
