@@ -25,6 +25,12 @@ SHARING = ("--sharing", "0.3333")
 # Sharing, and a router that learns twenty times as fast as the experts: what training does unless
 # it is told otherwise.
 TUNED = (*SHARING, "--router-rate", "20")
+# The router goes by the subjects that the memory holds. Few tokens of a step enter it, so that it
+# reaches back over many steps.
+SUBJECTS = (
+    *("--route-target", "subjects", "--route-weight", "0.3"),
+    *("--queries", "64", "--queue-length", "512"),
+)
 
 
 REFERENCE = "sparsedoctor-tuned"  # the row that the others are tested against
@@ -66,6 +72,11 @@ ROWS = (
         flags=(*NO_CONTRAST, *TUNED),
     ),
     Row("sparsedoctor-tuned", "SparseDoctor, sharing, faster router", flags=TUNED),
+    Row(
+        "sparsedoctor-subjects",
+        "SparseDoctor, sharing, faster router, experts by subject",
+        flags=(*TUNED, *SUBJECTS),
+    ),
 )
 
 

@@ -35,6 +35,9 @@ COMPARED = (  # is the first better than the second?
     ("sparsedoctor-tuned", "dense-active"),
     ("sparsedoctor-tuned", "moe-tuned"),
     ("sparsedoctor-tuned", "sparsedoctor-sharing"),
+    ("sparsedoctor-subjects", "dense-parameters"),
+    ("sparsedoctor-subjects", "moe-tuned"),
+    ("sparsedoctor-subjects", "sparsedoctor-tuned"),
     ("moe-tuned", "moe-sharing"),
     ("moe-tuned", "dense-parameters"),
 )

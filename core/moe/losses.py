@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+SURE = 0.4  # how much of a target made of subjects is not spread evenly over the experts
 _TINY = 1e-30  # below any share that similarities in [-1, 1] / tau can produce
 
 
@@ -65,6 +66,8 @@ def compare(
     temperature: float,
     experts: int,
     exclude: Tensor | None = None,
+    *,
+    by_subject: bool = False,
 ) -> Similarity:
     """InfoNCE of `queries [M, D]` over the memory, and the soft target for the router.
 
@@ -74,6 +77,13 @@ def compare(
 
     Positives are the keys with the query's label; for a query without one, the lane of its
     `chosen [M]` expert. `exclude [M, N]` bool leaves pairs out (a query and itself).
+
+    With `by_subject` a query whose label the memory holds has another target, made of c_e, the
+    part of lane e's keys that have its label:
+
+        lane_e   = SURE c_e^2 / (sum of c^2) + (1 - SURE) / E
+
+    The square lets a small lead grow; what is spread evenly lets every expert go on learning.
     """
     keys = memory.keys.transpose(-1, -2).to(queries.dtype)
     logits = (queries @ keys).float() / temperature  # [M, N]
@@ -90,6 +100,12 @@ def compare(
         size = (~blocked).to(p.dtype) @ lane_of  # [M or 1, E] keys of each lane
         lanes = (p @ lane_of) / size.clamp_min(1.0)
         lanes = lanes / lanes.sum(dim=-1, keepdim=True).clamp_min(_TINY)
+        if by_subject:
+            held = same_label & ~blocked & (labels >= 0)[..., None]
+            parts = ((held.to(p.dtype) @ lane_of) / size.clamp_min(1.0)).square()  # [M, E]
+            subject = parts / parts.sum(dim=-1, keepdim=True).clamp_min(_TINY)
+            subject = SURE * subject + (1 - SURE) / experts
+            lanes = torch.where(held.any(dim=-1, keepdim=True), subject, lanes)
         nearest = memory.experts.gather(-1, logits.argmax(dim=-1))
     return Similarity(contrast, positive.any(dim=-1), lanes, nearest)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sparsedoctor.core.errors import SparseDoctorError
 
@@ -94,6 +95,9 @@ class SupervisionSettings:
     """lambda_c of the contrast term."""
     route_weight: float = 0.01
     """lambda_r of the route term."""
+    route_target: Literal["similarity", "subjects"] = "similarity"
+    """Where the route term sends a token: to the experts whose remembered keys are most like it,
+    or, where the data names subjects, to those that remember most of its subject."""
     z_weight: float = 0.0
     """Weight of the router's z-loss."""
     temperature: float = 0.1
@@ -113,6 +117,11 @@ class SupervisionSettings:
         for name in ("balance_weight", "contrast_weight", "route_weight", "z_weight"):
             if getattr(self, name) < 0:
                 raise SparseDoctorError(f"{name} is {getattr(self, name)}; 0 switches it off")
+        if self.route_target == "subjects" and not (self.use_labels and self.queue_length):
+            raise SparseDoctorError(
+                'route_target "subjects" reads subjects from the memory; it needs use_labels and a '
+                "queue_length above 0"
+            )
         if self.temperature <= 0:
             raise SparseDoctorError(f"temperature is {self.temperature}; it must be above 0")
         if self.queue_length < 0:

@@ -253,7 +253,14 @@ class RoutingSupervisor:
             exclude = torch.eye(keys.shape[1], dtype=torch.bool, device=keys.device)
         logits = torch.stack([record.routing.logits[chosen] for record in records])
         found = compare(
-            queries, experts, labels, memory, self.settings.temperature, logits.shape[-1], exclude
+            queries,
+            experts,
+            labels,
+            memory,
+            self.settings.temperature,
+            logits.shape[-1],
+            exclude,
+            by_subject=self.settings.route_target == "subjects",
         )
         contrast = active * (share * found.positives * found.contrast).sum(dim=-1)
         route = active * (route_loss(found.lanes, logits) @ share)

@@ -85,6 +85,22 @@ def test_contrast_equals_info_nce_written_out() -> None:
             assert float(found.lanes[m, e]) == pytest.approx(means[e] / sum(means), rel=1e-4)
 
 
+def test_a_subject_goes_to_the_experts_that_remember_most_of_it() -> None:
+    torch.manual_seed(0)
+    keys, queries = torch.randn(7, 5), F.normalize(torch.randn(4, 5), dim=-1)
+    memory = _memory(keys, [0, 0, 1, 1, 2, 2, 2], [7, 7, 7, 8, 8, -1, 7], [1, 1, 1, 1, 1, 1, 0])
+    chosen, labels = torch.tensor([1, 0, 2, 2]), torch.tensor([7, 8, 9, -1])
+    plain = compare(queries, chosen, labels, memory, 0.1, 3)
+    found = compare(queries, chosen, labels, memory, 0.1, 3, by_subject=True)
+    # Subject 7 fills lane 0 and half of lane 1, subject 8 half of lanes 1 and 2.
+    for query, parts in ((0, [1.0, 0.25, 0.0]), (1, [0.0, 0.25, 0.25])):
+        expected = [0.4 * part / sum(parts) + 0.2 for part in parts]
+        assert found.lanes[query].tolist() == pytest.approx(expected, rel=1e-5)
+    # One that nobody remembers, and a text without one, go where what is like them went.
+    torch.testing.assert_close(found.lanes[2:], plain.lanes[2:])
+    torch.testing.assert_close(found.contrast, plain.contrast)
+
+
 def test_an_empty_memory_gives_finite_numbers_and_no_gradient_blows_up() -> None:
     queries = F.normalize(torch.randn(3, 5), dim=-1).requires_grad_()
     memory = _memory(torch.zeros(6, 5), [0, 0, 1, 1, 2, 2], [-1] * 6, [0] * 6)

@@ -38,6 +38,11 @@ def test_a_file_and_flags_over_it(tmp_path: Path, name: str, text: str) -> None:
         ("[run]\nschedule = 'up'\n", "cosine"),
         ("[data]\npack = 1\n", "data.pack is 1; expected bool"),
         ("[supervision]\ntemperature = 0\n", "temperature is 0"),
+        (
+            "[supervision]\nroute_target = 'subjects'\nqueue_length = 0\n",
+            'route_target "subjects" reads subjects from the memory; it needs use_labels and',
+        ),
+        ("[supervision]\nroute_target = 'topics'\n", "expected one of similarity, subjects"),
         ("[experts]\nsharing = 1\n", "sharing is 1.0; it must be 0 (no sharing) to below 1"),
         ("[experts]\nsharing = nan\n", "sharing is nan"),
         ("[run]\nlearning_rate = nan\n", "run.learning_rate is nan; expected a finite number"),
