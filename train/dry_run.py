@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sparsedoctor.core.moe.base import load_tokenizer
 from sparsedoctor.train.data.batches import Packed
 from sparsedoctor.train.data.describe import describe_data
 from sparsedoctor.train.machine import Machine
 from sparsedoctor.train.material import choose_examples, encode_material
-from sparsedoctor.train.memory import base_size, predict_memory, resident_memory
+from sparsedoctor.train.memory import (
+    base_size,
+    predict_memory,
+    resident_memory,
+    trained_parameters,
+)
 from sparsedoctor.train.settings import Settings
 
 
@@ -28,13 +35,12 @@ def dry_run(settings: Settings) -> int:
     )
     machine = Machine.of(settings.run)
     size = base_size(settings.run.base)
-    trained = settings.experts.trainable_parameters(size.hidden, size.ffn, size.layers)
-    if settings.supervision.contrastive:
-        trained += size.layers * settings.experts.projection_parameters
-    print(
-        f"\ntrained parameters: {trained:,} of {size.parameters + trained:,} "
-        f"({trained / (size.parameters + trained):.2%})"
+    trained = trained_parameters(settings, size)
+    added = trained_parameters(
+        replace(settings, run=replace(settings.run, freeze_router=False)), size
     )
+    everything = size.parameters + added
+    print(f"\ntrained parameters: {trained:,} of {everything:,} ({trained / everything:.2%})")
     resident = resident_memory(cuda=machine.cuda)
     memory = predict_memory(
         settings, size, half=machine.half, eager=machine.eager, resident=resident

@@ -37,6 +37,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from sparsedoctor.core.base_models import find_base
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.moe.peft_layer import ATTENTION
 from sparsedoctor.train.settings import Settings
 
 _MIB = 2**20
@@ -52,6 +53,8 @@ class BaseSize:
     layers: int
     heads: int
     vocabulary: int
+    attention: int
+    """Rows and columns of the attention projections of all layers, added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,23 @@ def base_size(name: str) -> BaseSize:
         layers=config.num_hidden_layers,
         heads=config.num_attention_heads,
         vocabulary=config.vocab_size,
+        attention=sum(
+            module.in_features + module.out_features
+            for name, module in model.named_modules()
+            if name.rpartition(".")[2] in ATTENTION
+        ),
     )
+
+
+def trained_parameters(settings: Settings, base: BaseSize) -> int:
+    """What a run trains: experts, routers, attention LoRA, projections of the contrast."""
+    experts = settings.experts
+    trained = experts.trainable_parameters(base.hidden, base.ffn, base.layers)
+    if settings.supervision.contrastive:
+        trained += base.layers * experts.projection_parameters
+    if settings.run.freeze_router:
+        trained -= base.layers * experts.experts * base.hidden
+    return trained + experts.attention_rank * base.attention
 
 
 def predict_memory(
@@ -107,7 +126,7 @@ def predict_memory(
     `resident`: bytes that the process holds already, 0 where they lie elsewhere (CUDA)."""
     run, experts, supervision = settings.run, settings.experts, settings.supervision
     c = 2 if half else 4
-    trained = experts.trainable_parameters(base.hidden, base.ffn, base.layers)
+    trained = trained_parameters(settings, base)
     longest = settings.data.max_tokens
     tokens = run.batch * longest
     token = c * (2 * base.ffn + 4 * base.hidden + 4 * experts.columns) + 12 * base.hidden

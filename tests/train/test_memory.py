@@ -16,7 +16,7 @@ from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.memory import BaseSize, base_size, check_memory, predict_memory
 from sparsedoctor.train.settings import Settings, build_settings
 
-SMOLLM2 = BaseSize(134_515_008, 576, 1536, 30, 9, 49_152)
+SMOLLM2 = BaseSize(134_515_008, 576, 1536, 30, 9, 49_152, 30 * (4 * 576 + 2 * 192 + 2 * 576))
 
 
 def _settings(**run: object) -> Settings:
@@ -25,7 +25,7 @@ def _settings(**run: object) -> Settings:
 
 def test_every_part_has_the_size_its_formula_says() -> None:
     memory = predict_memory(_settings(), SMOLLM2, half=False, eager=False)
-    trained = 30 * (3 * (4 * 4 + 16) * (576 + 1536) + 4 * 576)
+    trained = 30 * (3 * (4 * 4 + 16) * (576 + 1536) + 4 * 576 + 128 * 2 * 4)
     assert memory.weights == 4 * 134_515_008
     assert memory.experts == memory.gradients == 4 * trained
     assert memory.optimiser == 8 * trained

@@ -239,12 +239,14 @@ def test_data_that_cannot_be_read_or_are_all_left_out_are_told(
     assert f"{data} is no run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [(), ("--attention-rank", "2"), ("--freeze-router",)])
 def test_a_dry_run_counts_what_a_run_trains(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
 ) -> None:
     tiny_settings(tmp_path)
     given = ["--base", str(tmp_path / "base"), "--data", str(tmp_path / "data.jsonl")]
     given += ["--steps", "1", "--threads", "1", "--evaluate-every", "0", "--device", "cpu"]
+    given += more
     assert main([*given, "--dry-run"]) == 0
     told = re.search(r"trained parameters: ([\d,]+ of [\d,]+)", capsys.readouterr().out)
     assert main([*given, "--output", str(tmp_path / "run")]) == 0
