@@ -170,6 +170,10 @@ def test_a_peft_lora_changes_its_base(tiny: TinyModel, tmp_path: Path) -> None:
     assert flat(scored(lora, requests)) != pytest.approx(flat(scored(base, requests)), abs=1e-2)
 
 
+def test_the_adapter_of_a_run_bears_its_name(ours: Backend, tiny: TinyModel) -> None:
+    assert ours.record.name == f"{tiny.adapter.parent.name}/adapter"
+
+
 def test_an_adapter_of_another_base_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
     from tiny_models import make_tiny_model
 

@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from sparsedoctor.core.base_models import DEMO_BASE, base_fingerprint, find_base
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import ADAPTER
 from sparsedoctor.core.moe.adapter import load_adapter
 from sparsedoctor.core.moe.adapter_description import DESCRIPTION_FILE, AdapterDescription
 from sparsedoctor.core.moe.base import Base, load_base
@@ -37,7 +38,7 @@ def load_transformers(
         model, kind = _with_adapter(base, adapter)
         sha256 = adapter_hash(adapter, base.sha256)
     record = ModelRecord(
-        name=path.name,
+        name=_name_of(path),
         kind=kind,
         sha256=sha256,
         template=choice.template or template_for(base.tokenizer),
@@ -46,6 +47,12 @@ def load_transformers(
         details={"dtype": str(dtype).removeprefix("torch."), "device": device},
     )
     return TransformersBackend(model.to(device), base.tokenizer, record, choice.batch_tokens)
+
+
+def _name_of(path: Path) -> str:
+    """What tables call it: every run has an `adapter` folder, so the run's name stands first."""
+    path = path.absolute()
+    return f"{path.parent.name}/{path.name}" if path.name == ADAPTER else path.name
 
 
 def _quieten() -> None:
