@@ -45,6 +45,8 @@ def save_adapter(
     for config in model.peft_config.values():
         config.base_model_name_or_path = description.base.name  # no path of this machine
     model.save_pretrained(str(fresh), state_dict=kept, save_embedding_layers=False)
+    # safetensors lets nobody else read its file; what others may do is the umask's business.
+    shutil.copymode(fresh / "adapter_config.json", fresh / "adapter_model.safetensors")
     (fresh / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     text = json.dumps(description.to_json(), indent=2, ensure_ascii=False) + "\n"
     (fresh / DESCRIPTION_FILE).write_text(text, encoding="utf-8")

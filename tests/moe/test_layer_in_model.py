@@ -265,6 +265,8 @@ def test_an_adapter_survives_save_and_load(tiny_base: Callable[..., Base], tmp_p
     description = AdapterDescription(shape, settings)
     save_adapter(model, tmp_path / "adapter", description)
     assert AdapterDescription.read(tmp_path / "adapter") == description
+    readable = {file.stat().st_mode for file in (tmp_path / "adapter").iterdir()}
+    assert len(readable) == 1  # a colleague who may read one may read all
     again = load_adapter(tiny_base(), tmp_path / "adapter").eval()
     with torch.no_grad():
         torch.testing.assert_close(again(_ids()).logits, expected, rtol=0, atol=0)
