@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from enum import StrEnum
+
+_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])\s*")  # of a sentence
 
 
 class Urgency(StrEnum):
@@ -34,9 +38,10 @@ class Numbers:
     """Whom to call where the person is. `region` is ISO 3166-1 alpha-2, or "" when unknown."""
 
     region: str
-    emergency: tuple[str, ...]  # ambulance first
+    emergency: tuple[str, ...]  # those that reach an ambulance, the best one first
     crisis: tuple[str, ...]  # crisis lines
     poison: tuple[str, ...] = ()
+    police: tuple[str, ...] = ()  # where it has a number of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +55,38 @@ class Assessment:
     general: bool = False  # asked in general; nothing is the matter with anybody now
 
     def most_urgent(self) -> Assessment:
-        """What a banner shows: the most urgent findings and any crisis, each advice once.
+        """What a banner shows: the most urgent findings and any crisis, each sentence of advice
+        once.
 
-        Milder advice beside "call an ambulance" would only take attention from it. The findings
-        of one advice become one, with the reasons and the words of all.
+        Milder advice beside "call an ambulance" would only take attention from it. A finding that
+        has nothing more to advise joins the one that said it, with its reasons and words.
         """
+        said: dict[str, str] = {}  # sentence -> the advice that it was first said with
         by_advice: dict[str, list[Finding]] = {}
         for finding in self.findings:
-            if finding.urgency is self.urgency or finding.crisis:
-                by_advice.setdefault(finding.advice, []).append(finding)
-        return replace(self, findings=tuple(map(_merged, by_advice.values())))
+            if finding.urgency is not self.urgency and not finding.crisis:
+                continue
+            shown = unsaid(finding.advice, said)
+            by_advice.setdefault(shown or said[sentences(finding.advice)[0]], []).append(finding)
+            said |= dict.fromkeys(sentences(shown), shown)
+        merged = (_merged(shown, findings) for shown, findings in by_advice.items())
+        return replace(self, findings=tuple(merged))
 
 
-def _merged(findings: list[Finding]) -> Finding:
+def sentences(text: str) -> list[str]:
+    """The sentences of an advice, in English or Chinese."""
+    return [one for one in _END.split(text) if one]
+
+
+def unsaid(advice: str, said: Container[str]) -> str:
+    """What of `advice` is no sentence of `said`; empty where all of it is."""
+    return " ".join(one for one in sentences(advice) if one not in said).replace("。 ", "。")
+
+
+def _merged(advice: str, findings: list[Finding]) -> Finding:
     return replace(
         findings[0],
+        advice=advice,
         words=" … ".join(dict.fromkeys(finding.words for finding in findings if finding.words)),
         why=" ".join(dict.fromkeys(finding.why for finding in findings)),
         crisis=any(finding.crisis for finding in findings),

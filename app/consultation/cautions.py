@@ -26,7 +26,11 @@ class Caution:
     source: str
 
 
-_ASK = {"en": "Ask a pharmacist or doctor before you take it.", "zh": "服用前请询问药师或医生。"}
+_ASK = {
+    "en": "Ask a pharmacist or doctor before you take it; do not stop a prescribed medicine "
+    "by yourself.",
+    "zh": "服用前请询问药师或医生；医生开的药不要自行停用。",
+}
 
 
 def cautions(intake: Intake, text: str, language: Language) -> tuple[Caution, ...]:
@@ -98,16 +102,17 @@ def _ages_of_life(
     intake: Intake, named: Mapping[str, set[str]], language: Language
 ) -> Iterable[Caution]:
     table = _table()
-    child = intake.age is not None and intake.age < table["children"]["below"]
-    for holds, key, en, zh in (
-        (intake.pregnant, "in_pregnancy", "pregnancy", "怀孕"),
-        (intake.breastfeeding, "in_breastfeeding", "breast-feeding", "哺乳"),
-        (child, "children", "a child or adolescent", "儿童或青少年"),
-    ):
-        for group in table[key]["groups"] if holds else ():
+    times = [
+        (intake.pregnant, table["in_pregnancy"], {"en": "pregnancy", "zh": "怀孕"}),
+        (intake.breastfeeding, table["in_breastfeeding"], {"en": "breast-feeding", "zh": "哺乳"}),
+    ]
+    for entry in table["children"]:
+        child = intake.age is not None and intake.age < entry["below"]
+        times.append((child, entry, {"en": "a child or adolescent", "zh": "儿童或青少年"}))
+    for holds, entry, what in times:
+        for group in entry["groups"] if holds else ():
             if group in named:
-                what = zh if language == "zh" else en
-                yield _caution(language, _one(named[group]), what, table[key]["source"])
+                yield _caution(language, _one(named[group]), what[language], entry["source"])
 
 
 def _caution(language: Language, names: str, what: str, source: str) -> Caution:
@@ -118,9 +123,27 @@ def _caution(language: Language, names: str, what: str, source: str) -> Caution:
 def _groups_in(text: str, groups: Mapping[str, list[str]]) -> dict[str, set[str]]:
     plain = normalise(text)
     found = {
-        group: {name for name in names if _names(name, plain)} for group, names in groups.items()
+        group: _without_parts({name for name in names if _names(name, plain)}, plain)
+        for group, names in groups.items()
     }
     return {group: names for group, names in found.items() if names}
+
+
+def _without_parts(names: set[str], plain: str) -> set[str]:
+    """`names` without those that only stand inside a longer one, or that say in brackets what
+    the medicine before them is: one medicine is not two."""
+    kept = set()
+    for name in names:
+        rest = plain
+        for other in names - {name}:
+            part, whole = normalise(name), normalise(other)
+            if part != whole and part in whole:
+                rest = rest.replace(whole, " ")
+            bracketed = rf"{re.escape(whole)}\s*\(\s*{re.escape(part)}[^)]*\)"
+            rest = re.sub(bracketed, " ", rest)
+        if _names(name, rest):
+            kept.add(name)
+    return kept
 
 
 def _names(name: str, plain: str) -> bool:

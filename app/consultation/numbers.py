@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -26,7 +26,28 @@ def numbers_for(region: str | None) -> Numbers:
         emergency=tuple(row["emergency"]),
         crisis=tuple(row.get("crisis", ())),
         poison=tuple(row.get("poison", ())),
+        police=tuple(row.get("police", ())),
     )
+
+
+def with_numbers(advice: str, numbers: Numbers, language: Language) -> str:
+    """`advice` with the numbers of the region in the place of what stands for them:
+    {emergency}; {or_poison}, the poison line where there is one; {police}, its number if any."""
+    chinese = language == "zh"
+    police, poison = any_of(numbers.police, language), any_of(numbers.poison, language)
+    if police:
+        police = f"（{police}）" if chinese else f" ({police})"
+    if poison:
+        poison = f"或中毒咨询电话 {poison}" if chinese else f" or the poison line {poison}"
+    elif not numbers.region:
+        poison = "或当地中毒咨询电话" if chinese else " or your poison centre"
+    filled = advice.replace("{emergency}", any_of(numbers.emergency, language))
+    return filled.replace("{or_poison}", poison).replace("{police}", police)
+
+
+def any_of(numbers: Sequence[str], language: Language) -> str:
+    """Numbers of which any one will do, as one says it."""
+    return ("或" if language == "zh" else " or ").join(numbers)
 
 
 def regions() -> tuple[str, ...]:
@@ -53,10 +74,11 @@ def emergency_line(region: str | None, language: Language) -> str:
     numbers = numbers_for(region)
     if language == "zh":
         if numbers.region:
-            return f"紧急情况请立即拨打当地急救电话：{'、'.join(numbers.emergency)}"
+            return f"紧急情况请立即拨打当地急救电话：{any_of(numbers.emergency, language)}"
         return "紧急情况请立即拨打当地急救电话（手机在多数地区可拨 112）"
     if numbers.region:
-        return f"In an emergency call your local emergency number: {' or '.join(numbers.emergency)}"
+        call = any_of(numbers.emergency, language)
+        return f"In an emergency call your local emergency number: {call}"
     return (
         "In an emergency call your local emergency number (112 from a mobile phone in most places)"
     )

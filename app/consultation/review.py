@@ -186,9 +186,8 @@ def _link(match: re.Match[str], found: list[str], language: Language) -> str:
 
 
 def _phones(text: str, found: list[str], language: Language, numbers: Numbers) -> str:
-    known = {
-        re.sub(r"\D", "", number) for number in numbers.emergency + numbers.crisis + numbers.poison
-    }
+    lines = numbers.emergency + numbers.crisis + numbers.poison + numbers.police
+    known = {re.sub(r"\D", "", number) for number in lines}
 
     def short(match: re.Match[str]) -> str:
         number = match[1] or match[2]

@@ -12,7 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from sparsedoctor.app.consultation.assessment import Assessment, Finding, Urgency
+from sparsedoctor.app.consultation.assessment import (
+    Assessment,
+    Finding,
+    Urgency,
+    sentences,
+    unsaid,
+)
 from sparsedoctor.app.consultation.language import Language
 from sparsedoctor.app.consultation.numbers import region_of_locale, regions
 from sparsedoctor.app.consultation.triage import assess
@@ -108,6 +114,7 @@ def as_json(assessment: Assessment) -> dict[str, Any]:
             "emergency": list(assessment.numbers.emergency),
             "crisis": list(assessment.numbers.crisis),
             "poison": list(assessment.numbers.poison),
+            "police": list(assessment.numbers.police),
         },
     }
 
@@ -133,9 +140,9 @@ def explain(assessment: Assessment, out: TextIO) -> None:
 def _explain_finding(finding: Finding, words: dict[str, str], told: set[str], out: TextIO) -> None:
     print(f"\n{words['rule']} {finding.rule} ({finding.urgency.value})", file=out)
     print(f"  {words['said']}: {finding.words}", file=out)
-    if finding.advice not in told:
-        told.add(finding.advice)
-        print(f"  {words['do']}: {finding.advice}", file=out)
+    if advice := unsaid(finding.advice, told):
+        told |= set(sentences(advice))
+        print(f"  {words['do']}: {advice}", file=out)
     print(f"  {words['why']}: {finding.why}", file=out)
     print(f"  {words['source']}: {finding.source}", file=out)
 

@@ -133,6 +133,12 @@ def test_a_complaint_leads_to_questions_and_answered_ones_are_not_asked_again(
         ({"conditions": ("asthma",)}, "may I take aspirin", "asthma"),
         ({"pregnant": True}, "can I take ibuprofen", "pregnancy"),
         ({"breastfeeding": True}, "codeine for my back", "breast-feeding"),
+        ({"age": 8.0}, "is codeine ok for her", "child"),
+        ({"medicines": ("paracetamol",)}, "can I take Tylenol too", "two products"),
+        ({}, "感康和对乙酰氨基酚一起吃", "对乙酰氨基酚"),
+        ({"conditions": ("蚕豆病",)}, "能吃复方新诺明吗", "溶血"),
+        ({"conditions": ("glaucoma",)}, "can I take benadryl", "glaucoma"),
+        ({"medicines": ("warfarin",)}, "started carbamazepine", "blood thinner"),
         ({"age": 8}, "aspirin for fever", "child"),
         ({}, "吃了头孢能喝酒吗", "双硫仑"),
         ({}, "tylenol and nyquil together", "paracetamol"),
@@ -145,6 +151,18 @@ def test_a_caution_is_given(known: dict[str, Any], text: str, said: str) -> None
     ask_whom = "药师" if language == "zh" else "pharmacist"
     assert all(ask_whom in caution.text and caution.source for caution in found)
     assert not any("safe" in caution.text or "安全" in caution.text for caution in found)
+
+
+def test_one_medicine_under_two_names_is_not_two() -> None:
+    for text in ("I took paracetamol (Tylenol)", "我吃了泰诺林", "吃了对乙酰氨基酚（泰诺林）"):
+        assert not any(
+            "paracetamol" in c.text or "对乙酰" in c.text
+            for c in cautions(Intake(), text, language_of(text))
+        )
+    # Heparin is what is given in pregnancy; other blood thinners are not.
+    expecting = Intake(pregnant=True)
+    assert cautions(expecting, "is enoxaparin right for me?", "en") == ()
+    assert cautions(expecting, "is warfarin right for me?", "en")
 
 
 def test_no_medicine_named_no_caution() -> None:

@@ -118,12 +118,14 @@ _EN = SummaryWording(
         "versions": "Versions",
     },
     earlier_if={
-        "any": "breathing becomes hard, the chest hurts, somebody faints, is confused or cannot be "
-        "woken, a side of the body goes weak, or blood does not stop",
+        "any": "breathing becomes hard, the chest hurts, a headache is sudden and the worst ever, "
+        "somebody faints, has a fit, is confused or cannot be woken, a side of the body goes weak, "
+        "blood does not stop, is vomited or makes the stool black",
         "worse": "it quickly gets worse, something new and severe comes, or it does not get better "
         "in the time expected",
-        "child": "a child is limp, hard to wake, breathes fast, does not drink or has no wet nappy "
-        "for 8 hours; a baby under 3 months has 38 °C or more",
+        "child": "a child is limp, hard to wake, breathes fast, does not drink, has no wet nappy "
+        "for 8 hours, vomits green, or has a rash that does not fade under a glass; a baby under "
+        "3 months has 38 °C or more",
         "pregnant": "there is bleeding, bad belly pain or headache, trouble seeing, or the baby "
         "moves less",
         "crisis": "thoughts of harming oneself or others come back or get stronger",
@@ -204,10 +206,11 @@ _ZH = SummaryWording(
         "versions": "版本",
     },
     earlier_if={
-        "any": "呼吸困难、胸痛、晕倒、意识模糊或叫不醒、一侧肢体无力、出血不止",
+        "any": "呼吸困难、胸痛、突发从未有过的剧烈头痛、晕倒、抽搐、意识模糊或叫不醒、"
+        "一侧肢体无力、出血不止、呕血或黑便",
         "worse": "迅速加重、出现新的严重症状，或在预期时间内没有好转",
-        "child": "孩子软弱无力、难以叫醒、呼吸急促、不肯喝水或 8 小时没有小便；"
-        "3 个月以下婴儿体温达到 38 °C",
+        "child": "孩子软弱无力、难以叫醒、呼吸急促、不肯喝水、8 小时没有小便、"
+        "呕吐物发绿，或皮疹用玻璃杯压不褪色；3 个月以下婴儿体温达到 38 °C",
         "pregnant": "阴道出血、剧烈腹痛或头痛、视物不清，或胎动减少",
         "crisis": "伤害自己或他人的念头再次出现或变得更强烈",
     },

@@ -9,9 +9,9 @@ from itertools import chain
 from operator import or_
 from typing import Literal
 
-from sparsedoctor.app.consultation.assessment import Assessment, Finding, Urgency
+from sparsedoctor.app.consultation.assessment import Assessment, Finding, Numbers, Urgency
 from sparsedoctor.app.consultation.language import Language, language_of
-from sparsedoctor.app.consultation.numbers import numbers_for
+from sparsedoctor.app.consultation.numbers import numbers_for, with_numbers
 from sparsedoctor.app.consultation.triage.book import Rule, RuleBook, rule_book
 from sparsedoctor.app.consultation.triage.expression import NOWHERE
 from sparsedoctor.app.consultation.triage.lexicon import Cover, Span
@@ -48,15 +48,14 @@ def assess(
     speech = language or language_of(text)
     numbers = numbers_for(region)
     reading = Reading(book, text, age, sex, pregnant, conditions + medicines)
-    call = (" / " if speech == "en" else "、").join(numbers.emergency)
     findings = []
     for rule in book.rules:
         facts = reading.unreal_too if rule.unreal_too else reading
         spans = rule.when.somewhere(facts)
         if spans:
-            findings.append(_finding(rule, reading.text, spans, speech, call))
+            findings.append(_finding(rule, reading.text, spans, speech, numbers))
     if not any(finding.urgency is Urgency.EMERGENCY for finding in findings):
-        findings += _alike(reading, speech, call, findings)
+        findings += _alike(reading, speech, numbers, findings)
     urgency = min((f.urgency for f in findings), key=_ORDER.index, default=Urgency.UNCLEAR)
     findings.sort(key=lambda finding: _ORDER.index(finding.urgency))
     return Assessment(
@@ -70,12 +69,14 @@ def assess(
     )
 
 
-def _finding(rule: Rule, text: Text, spans: list[Span], language: Language, call: str) -> Finding:
+def _finding(
+    rule: Rule, text: Text, spans: list[Span], language: Language, numbers: Numbers
+) -> Finding:
     return Finding(
         rule=rule.id,
         urgency=rule.urgency,
         words=_quote(text, spans),
-        advice=rule.say[language].replace("{emergency}", call),
+        advice=with_numbers(rule.say[language], numbers, language),
         why=rule.why[language],
         source=rule.source,
         crisis=rule.crisis,
@@ -83,7 +84,7 @@ def _finding(rule: Rule, text: Text, spans: list[Span], language: Language, call
 
 
 def _alike(
-    reading: Reading, language: Language, call: str, findings: list[Finding]
+    reading: Reading, language: Language, numbers: Numbers, findings: list[Finding]
 ) -> list[Finding]:
     """At most one finding, for words that are like an emergency although no rule knows them."""
     found = likeness(reading)
@@ -96,7 +97,7 @@ def _alike(
             rule=f"likeness.{level}",
             urgency=Urgency.TODAY if level == "today" else Urgency.EMERGENCY,
             words=_quote(reading.text, found.spans),
-            advice=said[level]["say"][language].replace("{emergency}", call),
+            advice=with_numbers(said[level]["say"][language], numbers, language),
             why=said[level]["why"][language],
             source=said["source"],
             crisis=level == "crisis",
