@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparsedoctor.app.consultation.assessment import Urgency
+from sparsedoctor.app.consultation.assessment import Urgency, sentences
 from sparsedoctor.app.consultation.consultation import (
     Assessed,
     Consultation,
@@ -12,6 +12,7 @@ from sparsedoctor.app.consultation.consultation import (
     Reviewed,
     Turn,
 )
+from sparsedoctor.app.consultation.emergency_reply import emergency_reply
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.consultation.safety_net import SafetyNet
 from sparsedoctor.app.consultation.summary import DISCLAIMER
@@ -191,6 +192,46 @@ def test_the_banner_shows_the_most_urgent_advice_once_and_no_milder_one() -> Non
     assert "crushing chest" in " ".join(finding.words for finding in shown.findings)
     assert shown.urgency is whole.urgency
     assert shown.numbers == whole.numbers
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "crushing chest pain, I can't breathe, sweating, and I took 30 paracetamol",
+        "胸口像压了块大石头，喘不上气，嘴唇发紫，还吐了血",
+    ],
+)
+def test_no_sentence_of_advice_is_said_twice(words: str) -> None:
+    whole = assess(words)
+    shown = whole.most_urgent()
+    said = [one for finding in shown.findings for one in sentences(finding.advice)]
+    assert len(said) == len(set(said))
+    urgent = [f for f in whole.findings if f.urgency is Urgency.EMERGENCY]
+    assert set(said) == {one for finding in urgent for one in sentences(finding.advice)}
+    reasons = " ".join(finding.why for finding in shown.findings)
+    assert all(finding.why in reasons for finding in urgent)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("diabetic wife vomiting, drowsy, glucose 28 mmol/l, confused", "Not low: no sugar."),
+        ("he is still holding the live wire", "before the current is off"),
+        ("my partner put his hands round my neck", "even without a mark"),
+        ("nosebleed for 40 minutes on warfarin", "lean forward"),
+        ("she took a bite of peanut, lips swelling, throat tight", "outer thigh"),
+        ("孩子误喝了百草枯", "即使没感觉也要马上去医院"),
+    ],
+)
+def test_first_aid_that_fits(words: str, said: str) -> None:
+    assert said in emergency_reply(assess(words))
+
+
+def test_what_was_swallowed_comes_before_comfort() -> None:
+    first = emergency_reply(assess("I took 30 paracetamol tablets because I want to die"))
+    assert first.splitlines()[1].startswith("- It has been taken already: call")
+    second = emergency_reply(assess("喝了农药，不想活了"))
+    assert second.splitlines()[1].startswith("- 已经服下")
 
 
 def test_a_crisis_stays_in_the_banner_beside_a_more_urgent_finding() -> None:
