@@ -22,6 +22,7 @@ import yaml
 
 from sparsedoctor.app.consultation.assessment import Assessment, Urgency
 from sparsedoctor.app.consultation.language import language_of
+from sparsedoctor.app.consultation.numbers import numbers_for
 from sparsedoctor.app.consultation.triage import assess
 from sparsedoctor.app.consultation.triage.assess import _alike
 from sparsedoctor.app.consultation.triage.learn import Description, learn, read_descriptions
@@ -175,7 +176,7 @@ def _speed_of(kind: str, text: str) -> None:
     reading = Description("", kind, text).reading
 
     def alike() -> None:
-        _alike(reading, language_of(text), "", [])
+        _alike(reading, language_of(text), numbers_for(None), [])
 
     def both() -> None:
         assess(text)

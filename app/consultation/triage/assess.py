@@ -23,6 +23,10 @@ from sparsedoctor.app.consultation.triage.text import Text
 LONGEST = 20_000  # characters that are read; enough for the longest letter
 _ORDER = list(Urgency)
 _MOST_QUOTED = 3  # pieces
+_BODILY = ("breathing.",)  # findings that likeness to a crisis must not speak over
+_ADULT = "adult_"  # measures that are read only of adults, and not of sport
+_GROWN = 12.0  # years
+_MINE = frozenset(("my", "me", "i", "im", "adult", "我"))
 
 
 def assess(
@@ -89,6 +93,8 @@ def _alike(
     """At most one finding, for words that are like an emergency although no rule knows them."""
     found = likeness(reading)
     level = level_of(found, language_of(reading.text.original))
+    if level == "crisis" and any(f.rule.startswith(_BODILY) for f in findings):
+        level = "emergency"  # who cannot get air and says so is no suicide
     if not level or (level == "today" and any(f.urgency is Urgency.TODAY for f in findings)):
         return []
     said = texts()
@@ -159,6 +165,7 @@ class Reading:
     @cached_property
     def present(self) -> Set[str]:
         measured = {f"{name}=" for name in self._measures}
+        measured |= {f"{_ADULT}{name}" for name in measured}
         if self._age is not None:
             measured.add("age=")
         return measured | self._told | self.found.keys()
@@ -222,10 +229,39 @@ class Reading:
         return []
 
     def measured(self, name: str) -> list[tuple[float, Span]]:
+        if name.startswith(_ADULT):
+            values = self._measures.get(name.removeprefix(_ADULT), [])
+            places = self.text.sentence
+            sport = {places[start] for start, _ in self.spans("exercising")} if values else set()
+            return [
+                (value, span)
+                for value, span in values
+                if places[span[0]] not in sport and (self._of_adult(span) or self._mine(span))
+            ]
         values = list(self._measures.get(name, ()))
         if name == "age" and self._age is not None:
             values.append((self._age, NOWHERE))
         return values
+
+    def _of_adult(self, number: Span) -> bool:
+        """Whether a number is an adult's: neither its sentence nor the intake speaks of a child.
+
+        What other sentences say changes nothing, so that no added sentence lowers an urgency.
+        """
+        places = self.text.sentence
+        here = places[number[0]]
+        ages = [age for age, at in self.measured("age") if at == NOWHERE or places[at[0]] == here]
+        if ages:
+            return max(ages) >= _GROWN
+        children = (*self.spans("child"), *self.spans("infant"))
+        return not any(places[at[0]] == here for at in children if at != NOWHERE)
+
+    def _mine(self, span: Span) -> bool:
+        """Whether "my" or "adult" stands just before a number and its name."""
+        before = self.text.keys[max(0, span[0] - 2) : span[0]]
+        if before[-1:] == ["的"]:
+            before.pop()
+        return before[-1:] != [] and before[-1] in _MINE
 
     def measured_spans(self, name: str) -> list[Span]:
         return [span for _, span in self._measures.get(name, ())]

@@ -22,7 +22,8 @@ from sparsedoctor.app.consultation.triage.lexicon import Lexicon
 from sparsedoctor.core.errors import SparseDoctorError
 
 MEASURES = frozenset(
-    """temp spo2 sys dia pulse breaths sugar age days weeks points pieces""".split()  # noqa: SIM905
+    """temp spo2 sys dia pulse breaths sugar age days weeks points pieces stings potassium sodium
+    inr platelets haemoglobin neutrophils adult_pulse adult_breaths""".split()  # noqa: SIM905
 )
 FLAGS = frozenset(["pregnant", "female", "male", "infant", "child", "elderly"])
 _LANGUAGES = ("en", "zh")

@@ -1,7 +1,9 @@
-"""Numbers with units: temperature, oxygen, pressure, pulse, sugar, age, duration, weeks, amounts.
+"""Numbers with units: temperature, oxygen, pressure, pulse, sugar, age, duration, weeks, amounts,
+stings, and results of the laboratory.
 
 Both systems of units, digits and Chinese numerals, "39度5", "高压200". Every value is in one
-unit: °C, %, mmHg, beats or breaths a minute, mmol/l, years, days, weeks, pieces, points of ten.
+unit: °C, %, mmHg, beats or breaths a minute, mmol/l, years, days, weeks, pieces, points of ten,
+10^9/l (platelets, neutrophils), g/l (haemoglobin).
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ _AGE = re.compile(
     rf"|toddler|granddaughter|grandson|nephew|niece)(?:'?s|,|\s(?:is|was|at|just|now|only|aged?)){{0,3}}"
     rf"\s{_EN}\s{{0,2}}(day|week|wk|month|mth)s?\b(?!\s(?:ago|now|after|pregnan))"
     r"|(?<![\d.])(\d{1,3})\s?-?(?:yo|y/o|y\.o\.?|yrs?|m/o)\b"
-    r"|\b(?:age[ds]?|aged about)\s{0,2}:?(\d{1,3})\b"
+    r"|\b(?:age[ds]?|aged about|resident(?: is)?)\s{0,2}:?(\d{1,3})\b"
     r"|(?<![\d.])(\d{2})(?:m|f)\b(?!/)"
     r"|\b(?:son|daughter|boy|girl|kid|child|toddler)(?:'s| is| who is| just turned)\s(\d{1,2})"
     r"(?=[,.;!?\n]|\sand\b|\syears?\b|$)"
@@ -125,9 +127,47 @@ _AMOUNT = re.compile(
     rf"(?<![\w.]){_EN}\s{{0,2}}(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?"
     rf"(?:of them|of those|of these|tablets?"
     rf"|antidepressants?|painkillers?|sedatives?|tranquilli[sz]ers?"
+    rf"|co-?\s?codamols?|co-?\s?dydramols?|codeines?|nurofens?|solpadeines?|tramadols?"
     rf"|pills?|capsules?|caplets?|tabs\b|tylenols?|paracetamols?|panadols?|ibuprofens?"
     rf"|advils?|aspirins?|sleeping)"
     rf"|{_N}\s?多?(?:片|粒|颗|枚)"
+)
+# Between the name of a result and its number stand only words that say that it is one.
+_RESULT = (
+    r"(?:[\s:=~,，]|is\b|was\b|of\b|at\b|only\b|just\b|now\b|today\b|to\b|down\b|up\b|levels?\b"
+    r"|counts?\b|values?\b|results?\b|came\b|back\b|as\b|low\b|high\b|dropped\b|fell\b|gone\b"
+    r"|rose\b|are\b|were\b|has\b|my\b|it'?s\b|about\b|around\b|over\b|under\b|above\b|below\b"
+    r"|浓度|计数|绝对值|值|结果|是|为|只有|才|就|降到了?|掉到了?|升到了?|高到了?|低到了?|到了?|高|低|达|有|了"
+    r"|[（(]){0,8}(\d{1,6}(?:\.\d{1,2})?)(?!\d|\.\d|,\d|\s{0,2}(?:%|％|mg\b|毫克|grams?\b|tab|pill|片|粒|days?\b|hours?\b|weeks?\b"
+    r"|months?\b|years?\b|天|小时|周|个|岁|次|times\b|pg\b|fl\b|月|点|[ap]m\b|/\d|th\b|st\b|nd\b|rd\b))"
+    r"\s{0,2}(万|lakhs?|g/dl|g/l|克|/ul|/mm)?"
+)
+_RESULTS = {
+    "potassium": re.compile(r"(?:potassium|\bk\+|血?钾)" + _RESULT),
+    "sodium": re.compile(r"(?:sodium|\bna\+|血?钠)" + _RESULT),
+    "inr": re.compile(r"(?:\binr\b)" + _RESULT),
+    "platelets": re.compile(r"(?:platelets?|\bplts?\b|血小板)" + _RESULT),
+    "haemoglobin": re.compile(
+        r"(?:(?<!cell )(?<!ular )ha?emoglobin|\bhgb\b|\bhb\b|(?<!糖化)(?<!平均)血红蛋白|血色素)"
+        + _RESULT
+    ),
+    "neutrophils": re.compile(r"(?:neutrophils?|\bneuts?\b|\banc\b|中性粒细胞|粒细胞)" + _RESULT),
+}
+_RESULT_LIMITS = {  # what a living person can have; else the number means something else
+    "potassium": (1.0, 12.0), "sodium": (90.0, 200.0), "inr": (0.5, 30.0),
+    "platelets": (0.0, 3000.0), "haemoglobin": (15.0, 260.0), "neutrophils": (0.0, 60.0),
+}  # fmt: skip
+_RESULT_WORDS = {  # one of these words must be there
+    "potassium": ("potassium", "k+", "钾"), "sodium": ("sodium", "na+", "钠"), "inr": ("inr",),
+    "platelets": ("platelet", "plt", "血小板"),
+    "haemoglobin": ("moglobin", "hgb", "hb", "血红蛋白", "血色素"),
+    "neutrophils": ("neut", "anc", "粒细胞"),
+}  # fmt: skip
+_STINGS = re.compile(
+    rf"(?:stung|stings?)[^\d\n.;。；]{{0,24}}?(?<![a-z\d]){_EN}\s{{0,2}}"
+    rf"(?:or so|or more|plus)?\s{{0,2}}(?:times|places|stings|spots)\b"
+    rf"|(?<![a-z\d.]){_EN}\s{{0,2}}(?:bee|wasp|hornet)?\s{{0,2}}stings\b"
+    rf"|蜇(?:了|到|伤|我|他|她|得|孩子|全身|一共|大概|差不多|有){{0,4}}好?{_N}[多来]?(?:下|口|个|针|处|次)"
 )
 
 
@@ -157,6 +197,8 @@ _PLACES = {
     _DURATION_ZH: _Place(2, 16, re.compile("[分时头天日期拜周月年]")),
     _DAY_NUMBER: _Place(4, 4, re.compile("第")),
     _AMOUNT: _Place(4, 8, re.compile("[片粒颗枚]")),
+    _STINGS: _Place(44, 20, re.compile("[s蜇]")),
+    **{pattern: _Place(64, 12, re.compile("[a-z钾钠板白色胞]")) for pattern in _RESULTS.values()},
 }
 _DAYS = {
     "hour": 1 / 24, "hr": 1 / 24, "小时": 1 / 24, "钟头": 1 / 24, "minute": 1 / 1440,
@@ -184,10 +226,12 @@ _UNITS = {
 }  # measure: pattern, least, most, one of these words must be there
 _PILLS = re.compile(
     "of the|of those|antidep|painkil|sedativ|tranquil|tab|pill|caps|capl|tylenol|paracetamol"
-    "|panadol|profen|advil|aspirin|sleeping"
+    "|panadol|profen|advil|aspirin|sleeping|codamol|dydramol|codeine|nurofen|solpadeine|tramadol"
 )
 _PIECES_ZH = re.compile("[片粒颗枚]")
-_AGE_WORDS = re.compile("'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周|日[大龄]")
+_AGE_WORDS = re.compile(
+    "resident|'s |i'm|im | am | is |old|age|yo|y/o|y.o|yr|m/o|岁|月|出生|天|周|日[大龄]"
+)
 _SUGAR_WORDS = re.compile("mg/|mg /|glucose|sugar|bg|bm|dexi|finger|mmol|血糖|餐后|空腹")
 _OXYGEN_WORDS = re.compile("o2|oxygen|oxi|sat|spo|氧")
 
@@ -226,6 +270,13 @@ def measures(plain: str) -> dict[str, list[Value]]:
                 value = number(next(group for group in match.groups() if group))
                 if least <= value <= most:
                     put(name, value, match)
+        for name, result in _RESULTS.items():
+            if any(word in plain for word in _RESULT_WORDS[name]):
+                lowest, highest = _RESULT_LIMITS[name]
+                for match in near_digits(result):
+                    value = _result(name, float(match[1]), match[2])
+                    if lowest <= value <= highest:
+                        put(name, value, match)
         if speaks_of(_SUGAR_WORDS):
             for value, match in _sugars(near_digits(_SUGAR)):
                 put("sugar", value, match)
@@ -243,6 +294,9 @@ def measures(plain: str) -> dict[str, list[Value]]:
     for match in _DAY_NUMBER.finditer(plain) if worded else _near(_DAY_NUMBER, plain, numerals):
         days = _ORDINALS.index(match[1]) + 2.0 if match[1] else number(match[2] or match[3])
         put("days", days, match)
+    if "sting" in plain or "stung" in plain or "蜇" in plain:
+        for match in _STINGS.finditer(plain):
+            put("stings", number(next(group for group in match.groups() if group)), match)
     for match in _amounts(plain, numerals):
         put("pieces", number(match[1] or match[2]), match)
     return found
@@ -270,6 +324,20 @@ def _amounts(plain: str, numerals: Sequence[tuple[int, int]]) -> Iterator[re.Mat
         yield from _AMOUNT.finditer(plain)  # numbers may be English words
     elif _PIECES_ZH.search(plain):
         yield from _near(_AMOUNT, plain, numerals)
+
+
+def _result(name: str, value: float, unit: str | None) -> float:
+    """In the unit that the rules use, whatever the laboratory wrote."""
+    if name == "haemoglobin":
+        return value if unit == "g/l" or (unit != "g/dl" and value >= 25) else value * 10
+    if name in ("platelets", "neutrophils"):
+        if unit == "万":
+            return value * 10
+        if unit and unit.startswith("lakh"):
+            return value * 100
+        if value >= (1000 if name == "platelets" else 100):  # a microlitre
+            return value / 1000
+    return value
 
 
 def _sugars(matches: Iterable[re.Match[str]]) -> Iterator[tuple[float, re.Match[str]]]:

@@ -35,8 +35,8 @@ _COMMA_WEIGHT = 0.5
 _STRAIGHT = {"’": "'", "‘": "'", "´": "'", "`": "'", "“": '"', "”": '"', "℃": "c", "℉": "f"}
 # Other ways to write a character, and Cantonese words that are one character for one.
 _VARIANTS = dict(
-    zip("著妳牠裏麽喫唔冇嘅咗佢喺睇瞓飲饮食郁係系啲俾畀攰哋嚟攞嗰屙咁企搵脷焗",
-        "着你它里么吃不没的了他在看睡喝喝吃动是是些被被累们来拿那拉很站找舌闷", strict=True)
+    zip("著妳牠裏麽喫唔冇嘅咗佢喺睇瞓飲饮食郁係系啲俾畀攰哋嚟攞嗰屙咁企搵脷焗蛰",
+        "着你它里么吃不没的了他在看睡喝喝吃动是是些被被累们来拿那拉很站找舌闷蜇", strict=True)
 )  # fmt: skip
 # One typed word for others.
 _DRAWN_TOGETHER = {
@@ -66,7 +66,8 @@ class _Characters(dict[str, str]):
         if len(lower) == 1:
             character = lower
         if "\u3400" <= character <= "\u9fff":
-            character = _VARIANTS.get(character) or self._simplify.convert(character)[:1]
+            simple = _VARIANTS.get(character) or self._simplify.convert(character)[:1]
+            character = _VARIANTS.get(simple, simple)  # 鬱 like 郁
         self[written] = character = sys.intern(character)
         return character
 
