@@ -124,7 +124,9 @@ _POINTS = re.compile(
     r"|(?<![\d.])(10|\d)\s?分(?=[,，。;；、!！ \n]|左右|$)"
 )
 _AMOUNT = re.compile(
-    rf"(?<![\w.]){_EN}\s{{0,2}}(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?"
+    rf"(?<![\w.]){_EN}(?!\d)\s{{0,2}}"
+    r"(?!(?:hours?|hrs?|h|mins?|minutes?|days?|weeks?|am|pm|mg|mcg|ml)\b)"
+    rf"(?:x\s{{0,2}})?(?:[a-z0-9.]{{2,16}}\s){{0,3}}?"
     rf"(?:of them|of those|of these|tablets?"
     rf"|antidepressants?|painkillers?|sedatives?|tranquilli[sz]ers?"
     rf"|co-?\s?codamols?|co-?\s?dydramols?|codeines?|nurofens?|solpadeines?|tramadols?"
