@@ -36,6 +36,7 @@ from sparsedoctor.train.trainer import ExpertTrainer
 class DenseTrainer(Trainer):  # type: ignore[misc]
     """transformers' Trainer; the held-out loss is measured as for the experts."""
 
+    multiple = 1
     evaluate = ExpertTrainer.evaluate
     _own_part = ExpertTrainer._own_part
 

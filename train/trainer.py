@@ -35,11 +35,19 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
     control: Any
 
     def __init__(
-        self, *, supervisor: RoutingSupervisor, router_rate: float, health_every: int, **given: Any
+        self,
+        *,
+        supervisor: RoutingSupervisor,
+        router_rate: float,
+        health_every: int,
+        multiple: int = 1,
+        **given: Any,
     ) -> None:
+        """`multiple`: of what the number of columns is that logits are computed of."""
         self.supervisor = supervisor
         self.router_rate = router_rate
         self.health_every = health_every
+        self.multiple = multiple
         self.health: list[LayerHealth] | None = None
         self.over = False  # the checkpoint that is resumed from is the end: take no step
         self._sums: dict[str, Tensor] = {}  # since the last line of the log
@@ -62,7 +70,7 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         counted = inputs["labels"] != IGNORED
         with self.supervisor.watching():
-            given = without_prompts(inputs)
+            given = without_prompts(inputs, multiple=self.multiple)
             loss, outputs = super().compute_loss(model, given, True, num_items_in_batch)
         due = self._health_is_due()
         health = layer_health(self.supervisor, counted) if due else []
@@ -123,7 +131,7 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
             inputs.pop("topic_ids", None)
             number = (inputs["labels"][:, 1:] != IGNORED).sum()
             with torch.no_grad(), self.compute_loss_context_manager():
-                mean = model(**without_prompts(inputs)).loss
+                mean = model(**without_prompts(inputs, multiple=self.multiple)).loss
             if number:
                 sums += torch.stack((mean.double() * number, number.double()))
         model.train(training)

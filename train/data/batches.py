@@ -22,6 +22,7 @@ from sparsedoctor.train.data.encode import IGNORED, Encoded
 if TYPE_CHECKING:
     from torch import Tensor
 
+FEW_SHAPES = 16  # tokens that lengths are rounded up to, where every new shape costs memory
 NO_TOPIC = -1  # the expert memory queue's own word for "no label"
 
 
@@ -61,8 +62,8 @@ def pack(examples: Sequence[Encoded], max_tokens: int) -> list[Packed]:
 _OPEN_ROWS = 32
 
 
-def collate(rows: Sequence[Encoded | Packed], pad_id: int) -> dict[str, Any]:
-    """A batch for the model, padded on the right to its longest row.
+def collate(rows: Sequence[Encoded | Packed], pad_id: int, *, multiple: int = 1) -> dict[str, Any]:
+    """A batch for the model, padded on the right to its longest row, and on to a `multiple`.
 
     `input_ids`, `labels` and `topic_ids` are int64 `[batch, tokens]`; `labels` are IGNORED and
     `topic_ids` NO_TOPIC in padding. Without packed rows there is an `attention_mask` of the same
@@ -73,6 +74,7 @@ def collate(rows: Sequence[Encoded | Packed], pad_id: int) -> dict[str, Any]:
     packed = any(isinstance(row, Packed) for row in rows)
     lines = [row.examples if isinstance(row, Packed) else (row,) for row in rows]
     width = max(sum(len(example.input_ids) for example in line) for line in lines)
+    width += -width % multiple
     shape = (len(rows), width)
     input_ids = torch.full(shape, pad_id)
     labels = torch.full(shape, IGNORED)
@@ -102,16 +104,18 @@ def collate(rows: Sequence[Encoded | Packed], pad_id: int) -> dict[str, Any]:
     return batch
 
 
-def without_prompts(batch: Mapping[str, Any]) -> dict[str, Any]:
+def without_prompts(batch: Mapping[str, Any], *, multiple: int = 1) -> dict[str, Any]:
     """A batch for the model that asks for no logits in front of the first learned token.
 
     The loss is the same. Logits of a large vocabulary are a good part of a step, and the columns
-    that hold nothing but questions have no use for theirs. Reads one number off the device.
+    that hold nothing but questions have no use for theirs. Reads one number off the device. Some
+    of them stay where their number must be a `multiple`.
     """
     labels: Tensor = batch["labels"]
     learned = (labels != IGNORED).any(dim=0).int()  # [tokens]
     first = int(learned.argmax())  # 0 where nothing is learned: everything stays
-    keep = labels.shape[1] - max(first - 1, 0)  # the token before it predicts it
+    first = max(first - 1, 0)  # the token before it predicts it
+    keep = labels.shape[1] - (first - first % multiple)
     return {**batch, "labels": labels[:, -keep:], "logits_to_keep": keep}
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tiny_models import make_tiny_model
 
 from sparsedoctor.train.data.batches import (
+    FEW_SHAPES,
     NO_TOPIC,
     collate,
     filled_tokens,
@@ -171,3 +172,25 @@ def test_a_topics_number_does_not_depend_on_the_process() -> None:
     assert topic_id("Gout") == 1630276371
     assert topic_id(None) == NO_TOPIC
     assert len({topic_id(f"topic {n}") for n in range(5000)}) == 5000
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_rounded_lengths_change_no_loss_and_leave_few_shapes(tmp_path: Path, packed: bool) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        make_tiny_model(tmp_path, "llama"), dtype=torch.float32
+    )
+    shapes = set()
+    for length in range(23, 47, 3):
+        ids = list(range(5, 5 + length))
+        examples = [Encoded(ids, [IGNORED] * 21 + ids[21:], None), _encoded(20)]
+        rows = pack(examples, 80) if packed else [examples[0]]
+        losses = []
+        for multiple in (1, FEW_SHAPES):
+            batch = collate(rows, pad_id=0, multiple=multiple)
+            batch = without_prompts(batch, multiple=multiple)
+            batch.pop("topic_ids")
+            losses.append(model(**batch).loss)
+        torch.testing.assert_close(losses[0], losses[1])
+        assert batch["input_ids"].shape[1] % FEW_SHAPES == 0
+        shapes.add((batch["input_ids"].shape[1], batch["logits_to_keep"]))
+    assert len(shapes) <= 3
