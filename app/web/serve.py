@@ -90,19 +90,20 @@ def require_free_port(port: int) -> None:
 
 
 def _signals() -> SimpleQueue[int]:
-    """Holds a number once Ctrl-C or a termination signal came; the next one is not caught.
+    """Holds a number once Ctrl-C or a termination signal came; the next one ends the process.
 
-    Nothing is raised: an exception may reach the main thread while it runs a finalizer, which
-    would swallow it. A `SimpleQueue`, unlike an `Event`, may be used in a signal handler.
+    Nothing is raised, not by the second either: an exception may reach the main thread while it
+    runs a finalizer, which would swallow it, and the threads that are still there would have to
+    end first. A `SimpleQueue`, unlike an `Event`, may be used in a signal handler.
     """
     signals: SimpleQueue[int] = SimpleQueue()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ending = (signal.SIGINT, signal.SIGTERM)
 
     def note(number: int, _frame: FrameType | None) -> None:
+        for caught in ending:
+            signal.signal(caught, signal.SIG_DFL)
         signals.put(number)
-        for caught, handler in before.items():
-            signal.signal(caught, handler)
 
-    for number in before:
+    for number in ending:
         signal.signal(number, note)
     return signals

@@ -84,7 +84,7 @@ sys.exit(cli.main())
     ("patience", "second", "code"),
     [
         ("1", None, 1),
-        ("600", signal.SIGINT, 130),
+        ("600", signal.SIGINT, -signal.SIGINT),
         ("600", signal.SIGTERM, -signal.SIGTERM),
     ],
     ids=["by itself", "Ctrl-C", "termination"],
