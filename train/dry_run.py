@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sparsedoctor.core.moe.base import load_tokenizer
 from sparsedoctor.train.data.batches import Packed
 from sparsedoctor.train.data.describe import describe_data
 from sparsedoctor.train.machine import Machine
 from sparsedoctor.train.material import choose_examples, encode_material
 from sparsedoctor.train.memory import (
+    added_parameters,
     base_size,
     predict_memory,
     resident_memory,
@@ -36,10 +35,7 @@ def dry_run(settings: Settings) -> int:
     machine = Machine.of(settings.run)
     size = base_size(settings.run.base)
     trained = trained_parameters(settings, size)
-    added = trained_parameters(
-        replace(settings, run=replace(settings.run, freeze_router=False)), size
-    )
-    everything = size.parameters + added
+    everything = size.parameters + added_parameters(settings, size)
     print(f"\ntrained parameters: {trained:,} of {everything:,} ({trained / everything:.2%})")
     resident = resident_memory(cuda=machine.cuda)
     memory = predict_memory(

@@ -108,15 +108,19 @@ def base_size(name: str) -> BaseSize:
     )
 
 
-def trained_parameters(settings: Settings, base: BaseSize) -> int:
-    """What a run trains: experts, routers, attention LoRA, projections of the contrast."""
+def added_parameters(settings: Settings, base: BaseSize) -> int:
+    """What a run adds: experts, routers, attention LoRA, projections of the contrast."""
     experts = settings.experts
-    trained = experts.trainable_parameters(base.hidden, base.ffn, base.layers)
+    added = experts.trainable_parameters(base.hidden, base.ffn, base.layers)
     if settings.supervision.contrastive:
-        trained += base.layers * experts.projection_parameters
-    if settings.run.freeze_router:
-        trained -= base.layers * experts.experts * base.hidden
-    return trained + experts.attention_rank * base.attention
+        added += base.layers * experts.projection_parameters
+    return added + experts.attention_rank * base.attention
+
+
+def trained_parameters(settings: Settings, base: BaseSize) -> int:
+    """What of it a run trains: all, or all but the routers."""
+    frozen = base.layers * settings.experts.experts * base.hidden
+    return added_parameters(settings, base) - frozen * settings.run.freeze_router
 
 
 def predict_memory(

@@ -6,6 +6,8 @@ and can contradict it. So its answer is left out of such a turn; who asks on get
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sparsedoctor.app.consultation.assessment import Assessment, Urgency
 
 _TEXTS = {
@@ -39,10 +41,11 @@ def replaces_model(assessment: Assessment) -> bool:
 
 
 def emergency_reply(assessment: Assessment) -> str:
-    """The fixed text for this assessment, in its language: each advice once."""
+    """The fixed text for this assessment, in its language: each sentence of advice once."""
     texts = _TEXTS["zh" if assessment.language == "zh" else "en"]
-    urgent = assessment.most_urgent().findings
-    parts = ["\n".join([texts["now"], *(f"- {finding.advice}" for finding in urgent)])]
+    urgent = [f for f in assessment.findings if f.crisis or f.urgency is Urgency.EMERGENCY]
+    shown = replace(assessment, findings=tuple(urgent)).most_urgent().findings
+    parts = ["\n".join([texts["now"], *(f"- {finding.advice}" for finding in shown)])]
     if assessment.crisis:
         call = " / ".join(assessment.numbers.emergency + assessment.numbers.police)
         parts.append(texts["crisis"].replace("{call}", call))

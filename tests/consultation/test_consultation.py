@@ -234,6 +234,17 @@ def test_what_was_swallowed_comes_before_comfort() -> None:
     assert second.splitlines()[1].startswith("- 已经服下")
 
 
+def test_a_crisis_beside_what_can_wait_for_today_calls_no_ambulance() -> None:
+    assessment = assess("I hate my life, and a severe headache since noon")
+    assert assessment.crisis
+    beside = {finding.urgency for finding in assessment.findings if not finding.crisis}
+    assert Urgency.TODAY in beside
+    assert Urgency.EMERGENCY not in beside
+    said = emergency_reply(assessment)
+    assert "See a doctor today" not in said
+    assert "Tell the emergency service" not in said
+
+
 def test_a_crisis_stays_in_the_banner_beside_a_more_urgent_finding() -> None:
     shown = assess("crushing chest pain, and I hate my life, I feel hopeless").most_urgent()
     assert any(finding.crisis for finding in shown.findings)

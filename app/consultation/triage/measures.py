@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from sparsedoctor.app.consultation.triage import laboratory
+
 Value = tuple[float, int, int]  # value, first character, character after the last
 
 _DIGIT = dict(zip("零〇一二两三四五六七八九", (0, 0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9), strict=True))
@@ -134,37 +136,6 @@ _AMOUNT = re.compile(
     rf"|advils?|aspirins?|sleeping)"
     rf"|{_N}\s?多?(?:片|粒|颗|枚)"
 )
-# Between the name of a result and its number stand only words that say that it is one.
-_RESULT = (
-    r"(?:[\s:=~,，]|is\b|was\b|of\b|at\b|only\b|just\b|now\b|today\b|to\b|down\b|up\b|levels?\b"
-    r"|counts?\b|values?\b|results?\b|came\b|back\b|as\b|low\b|high\b|dropped\b|fell\b|gone\b"
-    r"|rose\b|are\b|were\b|has\b|my\b|it'?s\b|about\b|around\b|over\b|under\b|above\b|below\b"
-    r"|浓度|计数|绝对值|值|结果|是|为|只有|才|就|降到了?|掉到了?|升到了?|高到了?|低到了?|到了?|高|低|达|有|了"
-    r"|[（(]){0,8}(\d{1,6}(?:\.\d{1,2})?)(?!\d|\.\d|,\d|\s{0,2}(?:%|％|mg\b|毫克|grams?\b|tab|pill|片|粒|days?\b|hours?\b|weeks?\b"
-    r"|months?\b|years?\b|天|小时|周|个|岁|次|times\b|pg\b|fl\b|月|点|[ap]m\b|/\d|th\b|st\b|nd\b|rd\b))"
-    r"\s{0,2}(万|lakhs?|g/dl|g/l|克|/ul|/mm)?"
-)
-_RESULTS = {
-    "potassium": re.compile(r"(?:potassium|\bk\+|血?钾)" + _RESULT),
-    "sodium": re.compile(r"(?:sodium|\bna\+|血?钠)" + _RESULT),
-    "inr": re.compile(r"(?:\binr\b)" + _RESULT),
-    "platelets": re.compile(r"(?:platelets?|\bplts?\b|血小板)" + _RESULT),
-    "haemoglobin": re.compile(
-        r"(?:(?<!cell )(?<!ular )ha?emoglobin|\bhgb\b|\bhb\b|(?<!糖化)(?<!平均)血红蛋白|血色素)"
-        + _RESULT
-    ),
-    "neutrophils": re.compile(r"(?:neutrophils?|\bneuts?\b|\banc\b|中性粒细胞|粒细胞)" + _RESULT),
-}
-_RESULT_LIMITS = {  # what a living person can have; else the number means something else
-    "potassium": (1.0, 12.0), "sodium": (90.0, 200.0), "inr": (0.5, 30.0),
-    "platelets": (0.0, 3000.0), "haemoglobin": (15.0, 260.0), "neutrophils": (0.0, 60.0),
-}  # fmt: skip
-_RESULT_WORDS = {  # one of these words must be there
-    "potassium": ("potassium", "k+", "钾"), "sodium": ("sodium", "na+", "钠"), "inr": ("inr",),
-    "platelets": ("platelet", "plt", "血小板"),
-    "haemoglobin": ("moglobin", "hgb", "hb", "血红蛋白", "血色素"),
-    "neutrophils": ("neut", "anc", "粒细胞"),
-}  # fmt: skip
 _STINGS = re.compile(
     rf"(?:stung|stings?)[^\d\n.;。；]{{0,24}}?(?<![a-z\d]){_EN}\s{{0,2}}"
     rf"(?:or so|or more|plus)?\s{{0,2}}(?:times|places|stings|spots)\b"
@@ -200,7 +171,10 @@ _PLACES = {
     _DAY_NUMBER: _Place(4, 4, re.compile("第")),
     _AMOUNT: _Place(4, 8, re.compile("[片粒颗枚]")),
     _STINGS: _Place(44, 20, re.compile("[s蜇]")),
-    **{pattern: _Place(64, 12, re.compile("[a-z钾钠板白色胞]")) for pattern in _RESULTS.values()},
+    **{
+        pattern: _Place(64, 12, re.compile("[a-z钾钠板白色胞]"))
+        for pattern in laboratory.RESULTS.values()
+    },
 }
 _DAYS = {
     "hour": 1 / 24, "hr": 1 / 24, "小时": 1 / 24, "钟头": 1 / 24, "minute": 1 / 1440,
@@ -272,11 +246,11 @@ def measures(plain: str) -> dict[str, list[Value]]:
                 value = number(next(group for group in match.groups() if group))
                 if least <= value <= most:
                     put(name, value, match)
-        for name, result in _RESULTS.items():
-            if any(word in plain for word in _RESULT_WORDS[name]):
-                lowest, highest = _RESULT_LIMITS[name]
+        for name, result in laboratory.RESULTS.items():
+            if any(word in plain for word in laboratory.NAMES[name]):
+                lowest, highest = laboratory.LIMITS[name]
                 for match in near_digits(result):
-                    value = _result(name, float(match[1]), match[2])
+                    value = laboratory.in_our_unit(name, float(match[1]), match[2])
                     if lowest <= value <= highest:
                         put(name, value, match)
         if speaks_of(_SUGAR_WORDS):
@@ -326,20 +300,6 @@ def _amounts(plain: str, numerals: Sequence[tuple[int, int]]) -> Iterator[re.Mat
         yield from _AMOUNT.finditer(plain)  # numbers may be English words
     elif _PIECES_ZH.search(plain):
         yield from _near(_AMOUNT, plain, numerals)
-
-
-def _result(name: str, value: float, unit: str | None) -> float:
-    """In the unit that the rules use, whatever the laboratory wrote."""
-    if name == "haemoglobin":
-        return value if unit == "g/l" or (unit != "g/dl" and value >= 25) else value * 10
-    if name in ("platelets", "neutrophils"):
-        if unit == "万":
-            return value * 10
-        if unit and unit.startswith("lakh"):
-            return value * 100
-        if value >= (1000 if name == "platelets" else 100):  # a microlitre
-            return value / 1000
-    return value
 
 
 def _sugars(matches: Iterable[re.Match[str]]) -> Iterator[tuple[float, re.Match[str]]]:
