@@ -1,13 +1,15 @@
 """Write TABLE.md of `eval_table.py` from the results that are there.
 
-Four tables: accuracy with the paired test of the mean over benchmarks; losses with paired tests;
-every benchmark by itself (McNemar); what each row took.
+Five tables: accuracy with the paired test of the mean over benchmarks; losses with paired tests;
+both of the answers once the row's liking for letters is taken off; every benchmark by itself
+(McNemar); what each row took.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,6 +19,7 @@ from eval_table_training import TRAIN_FILE
 
 from sparsedoctor.train.evaluate.comparing import Run, probability, read_run
 from sparsedoctor.train.evaluate.journal import Answer, write_text
+from sparsedoctor.train.evaluate.letter_bias import without_letter_bias
 from sparsedoctor.train.evaluate.statistics import (
     Difference,
     answer_nats,
@@ -41,7 +44,7 @@ def write_table(
     found = {name: finished(output / name, [*benchmarks, "loss"]) for name, _ in rows}
     there = [(name, title) for name, title in rows if found[name]]
     reference = found.get(against, {})
-    accuracy, loss, tests, costs = _heads(benchmarks, dict(rows)[against])
+    accuracy, loss, fair, tests, costs = _heads(benchmarks, dict(rows)[against])
     for name, title in there:
         seeds = found[name]
         other = reference if name != against else {}
@@ -50,6 +53,7 @@ def write_table(
             [*start, *scores(seeds, benchmarks), *accuracy_test(seeds, other, benchmarks)]
         )
         loss.append([*start, *answer_loss(seeds, other, benchmarks), *text_loss(seeds, other)])
+        fair.append([*start, *calibrated_tests(seeds, other, benchmarks)])
         tests += [[title, *cells] for cells in benchmark_tests(seeds, other, benchmarks)]
         costs.append([title, *cost(output / name)])
     blocks = ["\n".join(f"- {note}" for note in remarks(found, benchmarks))]
@@ -57,6 +61,7 @@ def write_table(
         blocks = [
             _markdown(accuracy),
             f"Losses, on the same samples:\n\n{_markdown(loss)}",
+            f"Answers with the liking for letters taken off:\n\n{_markdown(fair)}",
             f"Each benchmark by itself, first seed:\n\n{_markdown(tests)}",
             f"What each row took:\n\n{_markdown(costs)}",
             *blocks,
@@ -70,6 +75,7 @@ def _heads(benchmarks: Sequence[str], against: str) -> tuple[list[list[str]], ..
     return (
         [[*start, *benchmarks, "mean", minus, "p"]],
         [[*start, "right answer, nats", minus, "p", "texts, nats/token", minus, "p"]],
+        [[*start, "accuracy", minus, "p", "right answer, nats", minus, "p"]],
         [["row", "benchmark", "n", f"only {against} right", "only this right", "McNemar p"]],
         [["row", "trained", "rate", "minutes", "peak memory"]],
     )
@@ -102,14 +108,44 @@ def accuracy_test(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> 
 
 def answer_loss(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
     """What the right answer costs, mean over benchmarks, and how much less in the reference."""
-    means = [
-        fmean(runs[name].result["answer_loss"]["nats_per_question"] for name in benchmarks)
+    found = _over_benchmarks(seeds, reference, benchmarks, _nats)
+    return [_mean(_means(seeds, benchmarks, _nats), 4), *_cells(found, digits=4)]
+
+
+def calibrated_tests(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
+    """Accuracy and what the right answer costs, both after batch calibration, with their tests."""
+    seeds, reference = (_calibrated(runs, benchmarks) for runs in (seeds, reference))
+    right = [100 * mean for mean in _means(seeds, benchmarks, lambda answer: float(answer.correct))]
+    return [
+        _mean(right),
+        *accuracy_test(seeds, reference, benchmarks),
+        *answer_loss(seeds, reference, benchmarks),
+    ]
+
+
+def _calibrated(seeds: Seeds, benchmarks: Sequence[str]) -> Seeds:
+    return {
+        seed: {
+            name: replace(
+                runs[name],
+                answers={a.id: a for a in without_letter_bias(list(runs[name].answers.values()))},
+            )
+            for name in benchmarks
+        }
+        for seed, runs in seeds.items()
+    }
+
+
+def _nats(answer: Answer) -> float:
+    return answer_nats(answer.scores, answer.gold)
+
+
+def _means(seeds: Seeds, benchmarks: Sequence[str], value: Value) -> list[float]:
+    """For each seed the mean over benchmarks of the mean over questions."""
+    return [
+        fmean(fmean(map(value, runs[name].answers.values())) for name in benchmarks)
         for runs in seeds.values()
     ]
-    found = _over_benchmarks(
-        seeds, reference, benchmarks, lambda answer: answer_nats(answer.scores, answer.gold)
-    )
-    return [_mean(means, 4), *_cells(found, digits=4)]
 
 
 def text_loss(seeds: Seeds, reference: Seeds) -> list[str]:
@@ -199,6 +235,8 @@ def remarks(found: Mapping[str, Seeds], benchmarks: Sequence[str]) -> list[str]:
         "questions, the mean over benchmarks, two-sided, not corrected for the number of rows",
         "right answer: -log of its probability among the options (for several right options, among "
         "all sets of them), mean over benchmarks; texts: explanations or authors' answers",
+        "liking for letters: each option's probability is divided by its mean over the other "
+        "questions with the same options (batch calibration)",
     ]
     first = next((runs for seeds in found.values() for runs in seeds.values()), None)
     if first is None:

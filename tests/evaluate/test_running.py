@@ -94,6 +94,12 @@ def test_cmmlu_rows_rebuild_every_list(tmp_path: Path) -> None:
     root = write_cmmlu(tmp_path / "data", CMMLU_LISTS["cmmlu-med"], each=4)
     result = run(ScriptedBackend("A"), "cmmlu-med", root, tmp_path / "out")
     assert len(result["subjects"]) == 10
+    # Nothing but a liking for A: taken off, even guessing is left.
+    assert result["answer_loss"]["nats_per_question"] > 2
+    calibrated = result["batch_calibrated"]
+    assert calibrated["nats_per_question"] == pytest.approx(result["answer_loss"]["even_guessing"])
+    assert calibrated["interval"][0] <= calibrated["accuracy"] <= calibrated["interval"][1]
+    assert "liking for letters taken off: micro" in summary(result)
     assert {name: row["n"] for name, row in result["lists"].items()} == {
         name: 4 * len(subjects) for name, subjects in CMMLU_LISTS.items()
     }

@@ -85,7 +85,7 @@ def test_the_table_holds_accuracy_losses_and_paired_tests(tmp_path: Path, report
     (tmp_path / "sparsedoctor" / "seed-1" / "train.json").write_text(json.dumps(training))
     report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"], "sparsedoctor")
     text = (tmp_path / "TABLE.md").read_text()
-    accuracy, loss, by_benchmark, together, took = cells(text, "untouched")
+    accuracy, loss, fair, by_benchmark, together, took = cells(text, "untouched")
     # 56 questions, a quarter of them A; the base knows the eight whose number 7 divides.
     right = sum(i % 8 % 4 == 0 or i % 7 == 0 for i in range(56))
     assert accuracy[:4] == ["untouched", "1", f"{100 * right / 56:.2f}", f"{100 * right / 56:.2f}"]
@@ -95,9 +95,13 @@ def test_the_table_holds_accuracy_losses_and_paired_tests(tmp_path: Path, report
     assert by_benchmark[4] == "0"
     assert together[1:] == ["all", *by_benchmark[2:]]
     assert took[0] == "untouched"
+    # What is not known is a liking for A: taken off, even guessing is all that is left of it.
     ours = cells(text, "ours")
+    assert ours[2][2] == "100.00"
+    assert float(fair[3].split()[0]) == pytest.approx(100 - float(fair[2]), abs=0.01)
+    assert float(fair[5]) < float(loss[2])
     assert float(ours[1][2]) == pytest.approx(-math.log(0.7), abs=1e-4)
-    assert ours[2][1:] == ["2.00 M", "0.002", "1.5", "3.0 GB"]
+    assert ours[3][1:] == ["2.00 M", "0.002", "1.5", "3.0 GB"]
     # A text costs half a nat a token less, every text alike.
     assert (loss[5], ours[1][5]) == ("2.5000", "2.0000")
     assert loss[6] == "-0.5000 [-0.5000, -0.5000]"

@@ -14,6 +14,7 @@ from sparsedoctor.train.evaluate.answers import LEVELS
 from sparsedoctor.train.evaluate.backends.backend import ModelRecord
 from sparsedoctor.train.evaluate.benchmarks import Benchmark
 from sparsedoctor.train.evaluate.journal import Answer, answers_hash
+from sparsedoctor.train.evaluate.letter_bias import without_letter_bias
 from sparsedoctor.train.evaluate.loaders.cmmlu import CMMLU_LISTS
 from sparsedoctor.train.evaluate.overlap import rouge_l
 from sparsedoctor.train.evaluate.questions import Question, QuestionSet
@@ -61,6 +62,8 @@ def result_of(
             result["levels"] = _levels(answers)
         elif settings.scoring in ("logprob", "logprob-permuted"):
             result["answer_loss"] = _answer_loss(answers)
+            if settings.scoring == "logprob" and settings.candidates == "letter":
+                result["batch_calibrated"] = _batch_calibrated(answers)
         if settings.compatibility == "huatuogpt-2":
             result["scored_by_fallback"] = fmean(
                 not (answer.readings or {}).get(settings.compatibility) for answer in answers
@@ -163,6 +166,17 @@ def _answer_loss(answers: Sequence[Answer]) -> dict[str, float]:
     return {
         "nats_per_question": fmean(answer_nats(answer.scores, answer.gold) for answer in answers),
         "even_guessing": fmean(math.log(len(answer.scores)) for answer in answers),
+    }
+
+
+def _batch_calibrated(answers: Sequence[Answer]) -> dict[str, Any]:
+    """The same figures with the model's liking for a letter taken off."""
+    calibrated = without_letter_bias(answers)
+    right = sum(answer.correct for answer in calibrated)
+    return {
+        "accuracy": right / len(calibrated),
+        "interval": list(wilson(right, len(calibrated))),
+        "nats_per_question": _answer_loss(calibrated)["nats_per_question"],
     }
 
 

@@ -37,6 +37,14 @@ def summary(result: Mapping[str, Any]) -> str:
                 f"  the right answer costs {loss['nats_per_question']:.4f} nats "
                 f"(even guessing {loss['even_guessing']:.4f})"
             )
+        if "batch_calibrated" in result:
+            calibrated = result["batch_calibrated"]
+            low, high = calibrated["interval"]
+            lines.append(
+                f"  liking for letters taken off: micro {percent(calibrated['accuracy'])} "
+                f"[{percent(low)}, {percent(high)}], the right answer costs "
+                f"{calibrated['nats_per_question']:.4f} nats"
+            )
         if len(result["subjects"]) > 1:
             lines += [
                 f"  {name}: {percent(row['accuracy'])} of {row['n']}"
