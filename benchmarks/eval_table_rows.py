@@ -31,7 +31,8 @@ SUBJECTS = (
     *("--route-target", "subjects", "--route-weight", "0.3"),
     *("--queries", "64", "--queue-length", "512"),
 )
-
+# And no longer so once they have parted: the language model alone leads the second half.
+RELEASED = (*SUBJECTS, "--release-steps", "150")
 
 REFERENCE = "sparsedoctor-tuned"  # the row that the others are tested against
 UNTRAINED = "untrained"  # what stands for the seed in the base's folder
@@ -76,6 +77,11 @@ ROWS = (
         "sparsedoctor-subjects",
         "SparseDoctor, sharing, faster router, experts by subject",
         flags=(*TUNED, *SUBJECTS),
+    ),
+    Row(
+        "sparsedoctor-released",
+        "SparseDoctor, experts by subject, released after 150 steps",
+        flags=(*TUNED, *RELEASED),
     ),
 )
 

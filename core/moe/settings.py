@@ -112,6 +112,9 @@ class SupervisionSettings:
     warmup_steps: int = 50
     """Steps over which contrast and route reach their weight, counted from the step at which
     every lane of a layer holds a quarter of its keys."""
+    release_steps: int = 0
+    """Steps, from the same moment on, after which contrast and route have fallen to 0 again (evenly
+    from the end of `warmup_steps`): the language-model loss alone leads the router. 0: never."""
 
     def __post_init__(self) -> None:
         for name in ("balance_weight", "contrast_weight", "route_weight", "z_weight"):
@@ -130,6 +133,15 @@ class SupervisionSettings:
             raise SparseDoctorError(f"queries is {self.queries}; it must be at least 1")
         if self.warmup_steps < 0:
             raise SparseDoctorError(f"warmup_steps is {self.warmup_steps}; it must not be negative")
+        if self.release_steps and self.release_steps <= self.warmup_steps:
+            raise SparseDoctorError(
+                f"release_steps is {self.release_steps}; it must be above warmup_steps "
+                f"({self.warmup_steps}), or 0 for never"
+            )
+        if self.release_steps and not self.queue_length:
+            raise SparseDoctorError(
+                "release_steps counts from a filled memory; it needs a queue_length above 0"
+            )
 
     @property
     def contrastive(self) -> bool:

@@ -246,7 +246,7 @@ class RoutingSupervisor:
                 torch.stack([queue.filled() for queue in queues]).flatten(1),
             )
             ready = torch.stack([queue.ready_steps for queue in queues])
-            active = (ready / max(self.settings.warmup_steps, 1)).clamp(max=1.0)
+            active = activity(ready, self.settings)
         else:
             each = labels.expand(len(layers), -1)
             memory = Memory(keys, experts, each, each > _UNCOUNTED)
@@ -266,6 +266,16 @@ class RoutingSupervisor:
         route = active * (route_loss(found.lanes, logits) @ share)
         agreement = (found.nearest == experts).float() @ share
         return contrast, route, agreement, keys.to(torch.bfloat16), experts
+
+
+def activity(ready: Tensor, settings: SupervisionSettings) -> Tensor:
+    """The part of their weight `[layers]` that contrast and route have in layers whose memory has
+    been ready for `ready [layers]` steps."""
+    active = (ready / max(settings.warmup_steps, 1)).clamp(max=1.0)
+    if not settings.release_steps:
+        return active
+    left = (settings.release_steps - ready) / (settings.release_steps - settings.warmup_steps)
+    return active.minimum(left.clamp(min=0.0))
 
 
 def _projection(layer: WatchedLayer) -> Tensor:

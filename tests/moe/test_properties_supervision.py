@@ -137,15 +137,25 @@ def test_with_every_term_off_nothing_is_added() -> None:
 
 def test_the_contrast_waits_for_its_queues_and_then_warms_up() -> None:
     *_, full, (layer, supervisor) = _terms(contrast_weight=1.0)
-    record = _record()
     supervisor.settings = replace(supervisor.settings, warmup_steps=10)
-    shares = []
-    for steps in (0, 1, 5, 10, 20):
+    assert _shares(layer, supervisor, full) == pytest.approx([0, 0.1, 0.5, 1, 1, 1], abs=1e-5)
+
+
+def test_released_contrast_falls_evenly_to_nothing() -> None:
+    *_, full, (layer, supervisor) = _terms(contrast_weight=1.0)
+    supervisor.settings = replace(supervisor.settings, warmup_steps=10, release_steps=30)
+    assert _shares(layer, supervisor, full) == pytest.approx([0, 0.1, 0.5, 1, 0.5, 0], abs=1e-5)
+
+
+def _shares(layer: Any, supervisor: RoutingSupervisor, full: Any) -> list[float]:
+    """Of the whole contrast term, so many steps after the memory was ready."""
+    record, shares = _record(), []
+    for steps in (0, 1, 5, 10, 20, 30):
         layer.queue.ready_steps.fill_(steps)
         layer.record = record
         terms = supervisor.terms(torch.ones(1, 30, dtype=torch.bool))
         shares.append(float(terms.contrast.detach() / full.contrast.detach()))
-    assert shares == pytest.approx([0, 0.1, 0.5, 1, 1], abs=1e-5)
+    return shares
 
 
 def test_keys_of_several_micro_steps_enter_together_in_their_order() -> None:

@@ -42,6 +42,14 @@ def test_a_file_and_flags_over_it(tmp_path: Path, name: str, text: str) -> None:
             "[supervision]\nroute_target = 'subjects'\nqueue_length = 0\n",
             'route_target "subjects" reads subjects from the memory; it needs use_labels and',
         ),
+        (
+            "[supervision]\nwarmup_steps = 50\nrelease_steps = 50\n",
+            "release_steps is 50; it must be above warmup_steps (50), or 0 for never",
+        ),
+        (
+            "[supervision]\nrelease_steps = 90\nqueue_length = 0\n",
+            "release_steps counts from a filled memory; it needs a queue_length above 0",
+        ),
         ("[supervision]\nroute_target = 'topics'\n", "expected one of similarity, subjects"),
         ("[experts]\nsharing = 1\n", "sharing is 1.0; it must be 0 (no sharing) to below 1"),
         ("[experts]\nsharing = nan\n", "sharing is nan"),
