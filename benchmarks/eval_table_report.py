@@ -263,8 +263,8 @@ def _benchmark_remarks(
     )
     if best <= max(chance, always["accuracy"]):
         notes.append(
-            f"{name}: no row is clearly above guessing; the losses are the figures that separate "
-            "the rows"
+            f"{name}: no row is clearly above guessing; what separates the rows are losses, those "
+            "of answers once the liking for letters is taken off"
         )
     return notes + [f"{name}: {caveat}" for caveat in result["caveats"]]
 
