@@ -3,8 +3,8 @@
     python benchmarks/eval_table_dense.py --rank 32 --output RUN --base BASE --data FILE ... [...]
 
 The same data, order, rows in a step, schedule and optimiser as `sparsedoctor-train` with the same
-settings; only what is trained differs: PEFT's LoRA on gate, up and down of every layer, with the
-alpha of the table's experts. Goes on from its last checkpoint.
+settings; only what is trained differs: PEFT's LoRA on gate, up and down of every layer. Goes on
+from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class DenseTrainer(Trainer):  # type: ignore[misc]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rank", type=int, required=True)
+    parser.add_argument("--alpha", type=int, default=ALPHA, help="default: the experts'")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--base", required=True)
     parser.add_argument("--data", nargs="+", required=True)
@@ -78,11 +79,11 @@ def main() -> int:
         max_tokens=options.max_tokens,
         held_out_limit=options.held_out_limit,
     )
-    train_dense(run, data, options.rank, options.output)
+    train_dense(run, data, options.rank, options.alpha, options.output)
     return 0
 
 
-def train_dense(run: RunSettings, data: DataSettings, rank: int, output: Path) -> None:
+def train_dense(run: RunSettings, data: DataSettings, rank: int, alpha: int, output: Path) -> None:
     """Train and write `output`/adapter: PEFT's files and dense.json with the held-out loss."""
     transformers.utils.logging.set_verbosity_error()
     warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries', to their own users
@@ -95,7 +96,7 @@ def train_dense(run: RunSettings, data: DataSettings, rank: int, output: Path) -
     material = encode_material(examples, data, base.tokenizer)
     config = LoraConfig(
         r=rank,
-        lora_alpha=ALPHA,
+        lora_alpha=alpha,
         target_modules=["gate_proj", "up_proj", "down_proj"],
         task_type="CAUSAL_LM",
     )

@@ -25,6 +25,9 @@ SHARING = ("--sharing", "0.3333")
 # Sharing, and a router that learns twenty times as fast as the experts: what training does unless
 # it is told otherwise.
 TUNED = (*SHARING, "--router-rate", "20")
+# Sharing lets a token move by every pair, as a higher alpha lets it move further: rows with such an
+# alpha and no sharing.
+HIGHER = 2 * ALPHA
 # The router goes by the subjects that the memory holds. Few tokens of a step enter it, so that it
 # reaches back over many steps.
 SUBJECTS = (
@@ -43,6 +46,7 @@ class Row:
     name: str
     title: str
     dense_rank: int = 0  # a dense LoRA of this rank
+    alpha: int = ALPHA  # of a dense LoRA
     flags: tuple[str, ...] | None = None  # of sparsedoctor-train
 
     def folder(self, seed: int) -> str:
@@ -54,6 +58,12 @@ class Row:
 ROWS = (
     Row("base", "untouched base"),
     Row("dense-parameters", "dense LoRA, as many parameters", dense_rank=EXPERTS * RANK),
+    Row(
+        "dense-higher",
+        f"dense LoRA, as many parameters, alpha {HIGHER}",
+        dense_rank=EXPERTS * RANK,
+        alpha=HIGHER,
+    ),
     Row("dense-active", "dense LoRA, as many active", dense_rank=TOP_K * RANK),
     Row("moe", "LoRA-MoE without contrast", flags=NO_CONTRAST),
     Row("moe-in-batch", "LoRA-MoE, contrast within the batch", flags=("--queue-length", "0")),
@@ -62,6 +72,11 @@ ROWS = (
         "moe-frozen-router",
         "LoRA-MoE, random frozen router",
         flags=(*NO_CONTRAST, "--freeze-router"),
+    ),
+    Row(
+        "moe-higher",
+        f"LoRA-MoE without contrast, alpha {HIGHER}",
+        flags=(*NO_CONTRAST, "--alpha", str(HIGHER)),
     ),
     Row("moe-shared", "LoRA-MoE without contrast, shared pair", flags=(*NO_CONTRAST, *SHARED)),
     Row("sparsedoctor-shared", "SparseDoctor, shared pair", flags=SHARED),

@@ -122,7 +122,8 @@ def training_command(
     data = ["--data", *map(str, files)]
     if row.dense_rank:
         dense = [sys.executable, str(Path(__file__).with_name("eval_table_dense.py"))]
-        return [*dense, "--rank", str(row.dense_rank), "--output", str(run), *flags, *data]
+        shape = ["--rank", str(row.dense_rank), "--alpha", str(row.alpha)]
+        return [*dense, *shape, "--output", str(run), *flags, *data]
     trainer = [sys.executable, "-m", "sparsedoctor.train.cli"]
     if (run / "run.json").is_file():
         return [*trainer, "--resume", str(run)]

@@ -38,6 +38,12 @@ COMPARED = (  # is the first better than the second?
     ("sparsedoctor-subjects", "dense-parameters"),
     ("sparsedoctor-subjects", "moe-tuned"),
     ("sparsedoctor-subjects", "sparsedoctor-tuned"),
+    ("sparsedoctor-released", "moe-tuned"),
+    ("sparsedoctor-released", "sparsedoctor-subjects"),
+    ("sparsedoctor-tuned", "dense-higher"),
+    ("moe-tuned", "dense-higher"),
+    ("moe-sharing", "moe-higher"),
+    ("moe-higher", "moe"),
     ("moe-tuned", "moe-sharing"),
     ("moe-tuned", "dense-parameters"),
 )
