@@ -40,6 +40,7 @@ from eval_table_report import write_table
 from eval_table_rows import REFERENCE, ROWS, SHAPE, TRACKS, Row, Track
 from eval_table_training import train, tuned_rate
 
+from sparsedoctor.core.base_models import base_fingerprint, find_base
 from sparsedoctor.core.errors import SparseDoctorError, run_command
 from sparsedoctor.train.data.formats import read_examples
 from sparsedoctor.train.data.overlap import exclude_overlap
@@ -90,7 +91,7 @@ def arguments() -> argparse.Namespace:
     add("--max-tokens", type=int, default=512)
     add("--evaluations", type=int, default=4, help="of the held-out loss, in a training")
     add("--seeds", type=int, nargs="+", default=[17, 18, 19])
-    add("--rates", type=float, nargs="+", default=[3e-4])
+    add("--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3])
     add("--limit", type=int, help="questions of each benchmark; a fixed sample")
     add("--loss-limit", type=int, default=200, help="texts whose loss is measured")
     names = [row.name for row in ROWS]
@@ -122,21 +123,24 @@ def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = 
     may_differ = _FREE.union(free)
     given = {name: value for name, value in vars(options).items() if name not in may_differ}
     given["sha256"] = data_hashes(options.data, track)
+    given["base_sha256"] = base_fingerprint(find_base(options.base))
     given |= {"shape": list(SHAPE), "flags": {row.name: list(row.flags or ()) for row in ROWS}}
     path = options.output / SETTINGS
     if not path.is_file():
         write_json(path, given)
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
+    before = dict(begun)
     rows, flags = begun.get("flags", {}), given["flags"]
     begun["flags"], given["flags"] = flags | rows, rows | flags  # equal where both have a row
+    begun.setdefault("base_sha256", given["base_sha256"])  # older tables name their base only
     differing = [name for name in given if begun.get(name) != given[name]]
     if differing:
         raise SparseDoctorError(
             f"{options.output} holds a table of other settings ({', '.join(differing)}); "
             "its rows would not be comparable: choose another --output"
         )
-    if begun["flags"] != rows:  # rows were added
+    if begun != before:  # rows were added
         write_json(path, begun)
 
 

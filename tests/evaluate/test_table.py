@@ -75,7 +75,7 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
         assert table.count("\n| ") == 1 + len(rows)
     assert "| untouched base | 1 |" in text
     assert "| SparseDoctor: contrast, route, queue | 1 |" in text
-    assert text.count("SparseDoctor: contrast, route, queue minus this (95 %)") == 3
+    assert text.count("SparseDoctor: contrast, route, queue minus this (95 %)") == 5
     dense, ours = (
         json.loads((output / row / "seed-1" / "train.json").read_text())["parameters"]
         for row in rows[1:]
@@ -93,7 +93,7 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
 @pytest.mark.timeout(900)
 def test_two_jobs_make_the_table_that_one_makes(tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="training needs sparsedoctor[train]")
-    more = ["--seeds", "1", "2", "--rows", "base", "dense-active"]
+    more = ["--seeds", "1", "2", "--rates", "1e-3", "--rows", "base", "dense-active"]
     tables = []
     for jobs in ("1", "2"):
         command = [*table_command(tmp_path, tmp_path / jobs), *more, "--jobs", jobs]
@@ -125,16 +125,24 @@ def test_rows_may_be_added_to_a_table_but_not_changed(
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     table = importlib.import_module("eval_table")
     track = importlib.import_module("eval_table_rows").TRACKS["en"]
-    options = argparse.Namespace(data=write_data(tmp_path / "data"), output=tmp_path, steps=4)
+    base = tmp_path / "base"
+    make_tiny_model(base, "qwen2")
+    data = write_data(tmp_path / "data")
+    options = argparse.Namespace(data=data, output=tmp_path, steps=4, base=str(base))
     settings = tmp_path / "settings.json"
     table.same_table(options, track)
     whole = settings.read_text()
     fewer = json.loads(whole)
     assert fewer["flags"].pop("sparsedoctor") == []
+    assert len(fewer.pop("base_sha256")) == 64  # a table that was begun when only the name was kept
     settings.write_text(json.dumps(fewer))
     table.same_table(options, track)
     assert json.loads(settings.read_text()) == json.loads(whole)
     fewer["flags"]["moe"] = ["--contrast-weight", "1"]
     settings.write_text(json.dumps(fewer))
     with pytest.raises(SparseDoctorError, match=r"other settings \(flags\)"):
+        table.same_table(options, track)
+    settings.write_text(whole)
+    make_tiny_model(base, "llama")  # another base of the same name
+    with pytest.raises(SparseDoctorError, match="base_sha256"):
         table.same_table(options, track)
