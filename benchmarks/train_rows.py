@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from eval_table import carry_out, clean_training, parsed, same_table, urgent
 from eval_table_base import as_folder
@@ -40,12 +41,15 @@ from train_rows_table import MEASURED, best_rate, table
 from sparsedoctor.core.errors import run_command
 from sparsedoctor.core.moe.adapter import load_adapter
 from sparsedoctor.core.moe.base import Base, load_base
+from sparsedoctor.core.moe.peft_layer import expert_layers
+from sparsedoctor.core.moe.settings import SupervisionSettings
+from sparsedoctor.core.moe.supervision import RoutingSupervisor
 from sparsedoctor.train.data.batches import collate, without_prompts
 from sparsedoctor.train.data.encode import IGNORED, encode_all, template_for
 from sparsedoctor.train.data.formats import read_examples
 from sparsedoctor.train.evaluate.journal import write_json, write_text
 from sparsedoctor.train.material import draw
-from sparsedoctor.train.report.record import read_run
+from sparsedoctor.train.report.choices import choices_of_rows
 from sparsedoctor.train.report.specialisation import specialisation
 
 MEDQUAD = Track(
@@ -124,31 +128,40 @@ def train_and_measure(
         train(row, files, folder, options, seed=seed, rate=rate, steps=options.steps)
         found |= json.loads((folder / TRAIN_FILE).read_text(encoding="utf-8"))
         found["curve"] = curve(folder / "run")
-        if row.flags is not None:
-            found["specialisation"] = attended(folder / "run")
     torch.set_num_threads(options.threads)
     base = load_base(options.base)
     model = base.model if row.name == "base" else adapted(row, base, folder / "run" / "adapter")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    found["losses"] = answer_losses(model.eval(), base, options)
+    found |= measure_answers(model.eval(), base, options)
     write_json(folder / MEASURED, found)
     minutes = (time.monotonic() - began) / 60
     print(f"{row.name}, seed {seed}, rate {rate:g}: {minutes:.1f} minutes", flush=True)
 
 
 @torch.no_grad()
-def answer_losses(model: Any, base: Base, options: argparse.Namespace) -> list[list[float]]:
-    """`[summed loss in nats, tokens]` of each held-out answer, one question at a time."""
+def measure_answers(model: Any, base: Base, options: argparse.Namespace) -> dict[str, Any]:
+    """Of the held-out answers, one question at a time: "losses", `[summed loss in nats, tokens]`
+    of each, and, where the model has experts, "specialisation", what these attend to."""
     examples = draw(read_examples(options.data / MEDQUAD.loss[1]), options.questions, seed=0)
     template = template_for(base.tokenizer)
-    losses = []
+    supervisor = RoutingSupervisor(expert_layers(model), SupervisionSettings())
+    losses, chosen, subjects = [], [], []
     for encoded in encode_all(examples, base.tokenizer, options.max_tokens, template).examples:
-        inputs = without_prompts(collate([encoded], pad_id=0))
+        whole = collate([encoded], pad_id=0)
+        counted = whole["labels"] != IGNORED
+        inputs = without_prompts(whole)
         del inputs["topic_ids"]
         inputs = {n: v.to(model.device) if torch.is_tensor(v) else v for n, v in inputs.items()}
+        with supervisor.watching():
+            loss = float(model(**inputs).loss)
         tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
-        losses.append([round(float(model(**inputs).loss) * tokens, 4), tokens])
-    return losses
+        losses.append([round(loss * tokens, 4), tokens])
+        if encoded.topic is not None and supervisor.layers:
+            subjects.append(encoded.topic)
+            chosen.append(
+                [choices_of_rows(each.routing, counted)[0] for each in supervisor.records()]
+            )
+    return {"losses": losses, "specialisation": attended(subjects, chosen)}
 
 
 def curve(run: Path) -> list[list[float]]:
@@ -158,10 +171,9 @@ def curve(run: Path) -> list[list[float]]:
     return [[line["step"], round(line["eval_loss"], 4)] for line in history if "eval_loss" in line]
 
 
-def attended(run: Path) -> dict[str, float] | None:
-    """How many bits a held-out answer's experts say about its topic, and what chance gives."""
-    choices = read_run(run).choices
-    found = specialisation(choices.topics, choices.counts) if choices else None
+def attended(subjects: Sequence[str], chosen: Sequence[Any]) -> dict[str, float] | None:
+    """How many bits an answer's experts say about its subject, and what chance gives."""
+    found = specialisation(tuple(subjects), np.array(chosen)) if chosen else None
     if found is None:
         return None
     return {
@@ -169,6 +181,8 @@ def attended(run: Path) -> dict[str, float] | None:
         "shuffled": round(found.baseline, 4),
         "shuffled_95": round(found.baseline_high, 4),
         "p": round(found.p_value, 4),
+        "answers": sum(found.examples),
+        "subjects": len(found.topics),
     }
 
 

@@ -147,8 +147,9 @@ def _curves(tried: Mapping[str, Rates]) -> list[str]:
 
 def _experts(tried: Mapping[str, Rates]) -> list[str]:
     lines = [
-        "| row | learning rate | bits of a topic in its experts | shuffled (95 % below) | p |",
-        "|---|---|---|---|---|",
+        "| row | learning rate | answers | bits of a subject in its experts "
+        "| shuffled (95 % below) | p |",
+        "|---|---|---|---|---|---|",
     ]
     for rates in tried.values():
         for rate, seeds in rates.items():
@@ -156,7 +157,8 @@ def _experts(tried: Mapping[str, Rates]) -> list[str]:
             if found := first.get("specialisation"):
                 chance = f"{found['shuffled']:.4f} ({found['shuffled_95']:.4f})"
                 lines.append(
-                    f"| {first['title']} | {rate:g} | {found['bits']:.4f} | {chance} "
+                    f"| {first['title']} | {rate:g} | {found.get('answers', 'some of 48')} "
+                    f"| {found['bits']:.4f} | {chance} "
                     f"| {probability(found['p'])} |"
                 )
     return lines

@@ -100,7 +100,17 @@ def test_rows_are_tuned_trained_and_tabled_and_go_on_from_their_measurements(
     output = tmp_path / "out"
     command = [sys.executable, str(BENCHMARKS / "train_rows.py"), "--output", str(output)]
     command += ["--base", str(tmp_path / "tiny"), "--data", str(tmp_path / "data"), "--steps", "4"]
-    command += ["--batch", "2", "--max-tokens", "96", "--questions", "6", "--rates", "1e-3", "4e-3"]
+    command += [
+        "--batch",
+        "2",
+        "--max-tokens",
+        "96",
+        "--questions",
+        "12",
+        "--rates",
+        "1e-3",
+        "4e-3",
+    ]
     first = subprocess.run([*command, "--rows", "base"], capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     command += ["--jobs", "2", "--threads", "1"]
@@ -111,7 +121,8 @@ def test_rows_are_tuned_trained_and_tabled_and_go_on_from_their_measurements(
     seed = output / "sparsedoctor" / "seed-17"
     assert {path.name for path in seed.iterdir()} == {"rate-0.001", "rate-0.004"}
     ours = json.loads((seed / "rate-0.001" / "measured.json").read_text())
-    assert len(ours["losses"]) == 6
+    assert len(ours["losses"]) == 12
+    assert (ours["specialisation"]["answers"], ours["specialisation"]["subjects"]) == (12, 2)
     assert ours["curve"][-1][0] == 4
     text = (output / "ROWS.md").read_text()
     assert "| sparsedoctor - dense-parameters |" in text

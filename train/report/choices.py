@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from sparsedoctor.core.moe.router import Routing
 from sparsedoctor.core.moe.supervision import RoutingSupervisor
 from sparsedoctor.train.data.batches import collate
 from sparsedoctor.train.data.encode import IGNORED, Encoded
@@ -69,10 +70,7 @@ def _lines(
             }
             with supervisor.watching():
                 model(**inputs)
-            layers = [
-                _by_row(record.routing.experts, record.routing.logits.shape[-1], counted)
-                for record in supervisor.records()
-            ]
+            layers = [choices_of_rows(record.routing, counted) for record in supervisor.records()]
             for layer in supervisor.layers:
                 layer.record = None
             for row, example in enumerate(rows):
@@ -81,9 +79,11 @@ def _lines(
         model.train(training)
 
 
-def _by_row(experts: torch.Tensor, number: int, counted: torch.Tensor) -> list[list[int]]:
-    """Choices of each row's counted tokens: `experts [batch * tokens, k]` to `[batch][E]`."""
-    chosen = F.one_hot(experts, number).sum(dim=1)  # [batch * tokens, E]
+def choices_of_rows(routing: Routing, counted: torch.Tensor) -> list[list[int]]:
+    """How often the `counted [batch, tokens]` tokens of each row chose each expert of a layer, as
+    `[batch][E]`."""
+    number = routing.logits.shape[-1]
+    chosen = F.one_hot(routing.experts, number).sum(dim=1)  # [batch * tokens, E]
     chosen = chosen.view(*counted.shape, number) * counted[..., None]
     counts: list[list[int]] = chosen.sum(dim=1).tolist()
     return counts
