@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 settings.register_profile("sparsedoctor", deadline=None)  # no test asserts a time
 settings.load_profile("sparsedoctor")
+
+# A shell's background job ignores Ctrl-C and so does everything that it starts. Tests that
+# interrupt a command need one that listens.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
