@@ -140,7 +140,7 @@ def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = 
             f"{options.output} holds a table of other settings ({', '.join(differing)}); "
             "its rows would not be comparable: choose another --output"
         )
-    if begun != before:  # rows were added
+    if begun != before:  # rows were added, or the hash of the base
         write_json(path, begun)
 
 

@@ -44,6 +44,7 @@ def write_table(
     found = {name: finished(output / name, [*benchmarks, "loss"]) for name, _ in rows}
     there = [(name, title) for name, title in rows if found[name]]
     reference = found.get(against, {})
+    calibrated = {name: _calibrated(seeds, benchmarks) for name, seeds in found.items()}
     accuracy, loss, fair, tests, costs = _heads(benchmarks, dict(rows)[against])
     for name, title in there:
         seeds = found[name]
@@ -53,7 +54,8 @@ def write_table(
             [*start, *scores(seeds, benchmarks), *accuracy_test(seeds, other, benchmarks)]
         )
         loss.append([*start, *answer_loss(seeds, other, benchmarks), *text_loss(seeds, other)])
-        fair.append([*start, *calibrated_tests(seeds, other, benchmarks)])
+        like = calibrated[against] if name != against else {}
+        fair.append([*start, *calibrated_tests(calibrated[name], like, benchmarks)])
         tests += [[title, *cells] for cells in benchmark_tests(seeds, other, benchmarks)]
         costs.append([title, *cost(output / name)])
     blocks = ["\n".join(f"- {note}" for note in remarks(found, benchmarks))]
@@ -113,8 +115,7 @@ def answer_loss(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> li
 
 
 def calibrated_tests(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
-    """Accuracy and what the right answer costs, both after batch calibration, with their tests."""
-    seeds, reference = (_calibrated(runs, benchmarks) for runs in (seeds, reference))
+    """Accuracy and what the right answer costs, with their tests, of `_calibrated` seeds."""
     right = [100 * mean for mean in _means(seeds, benchmarks, lambda answer: float(answer.correct))]
     return [
         _mean(right),
@@ -124,6 +125,7 @@ def calibrated_tests(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) 
 
 
 def _calibrated(seeds: Seeds, benchmarks: Sequence[str]) -> Seeds:
+    """The same runs with answers after batch calibration."""
     return {
         seed: {
             name: replace(

@@ -148,10 +148,10 @@ def measure_answers(model: Any, base: Base, options: argparse.Namespace) -> dict
     losses, chosen, subjects = [], [], []
     for encoded in encode_all(examples, base.tokenizer, options.max_tokens, template).examples:
         whole = collate([encoded], pad_id=0)
-        counted = whole["labels"] != IGNORED
+        del whole["topic_ids"]
+        whole = {n: v.to(model.device) if torch.is_tensor(v) else v for n, v in whole.items()}
+        counted = whole["labels"] != IGNORED  # before the question's columns are cut off
         inputs = without_prompts(whole)
-        del inputs["topic_ids"]
-        inputs = {n: v.to(model.device) if torch.is_tensor(v) else v for n, v in inputs.items()}
         with supervisor.watching():
             loss = float(model(**inputs).loss)
         tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())

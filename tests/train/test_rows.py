@@ -100,17 +100,8 @@ def test_rows_are_tuned_trained_and_tabled_and_go_on_from_their_measurements(
     output = tmp_path / "out"
     command = [sys.executable, str(BENCHMARKS / "train_rows.py"), "--output", str(output)]
     command += ["--base", str(tmp_path / "tiny"), "--data", str(tmp_path / "data"), "--steps", "4"]
-    command += [
-        "--batch",
-        "2",
-        "--max-tokens",
-        "96",
-        "--questions",
-        "12",
-        "--rates",
-        "1e-3",
-        "4e-3",
-    ]
+    command += ["--batch", "2", "--max-tokens", "96", "--questions", "12"]
+    command += ["--rates", "1e-3", "4e-3"]
     first = subprocess.run([*command, "--rows", "base"], capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     command += ["--jobs", "2", "--threads", "1"]
