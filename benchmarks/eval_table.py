@@ -125,14 +125,16 @@ def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = 
     given["sha256"] = data_hashes(options.data, track)
     given["base_sha256"] = base_fingerprint(find_base(options.base))
     given |= {"shape": list(SHAPE), "flags": {row.name: list(row.flags or ()) for row in ROWS}}
+    given["dense"] = {row.name: [row.dense_rank, row.alpha] for row in ROWS if row.dense_rank}
     path = options.output / SETTINGS
     if not path.is_file():
         write_json(path, given)
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
     before = dict(begun)
-    rows, flags = begun.get("flags", {}), given["flags"]
-    begun["flags"], given["flags"] = flags | rows, rows | flags  # equal where both have a row
+    for name in ("flags", "dense"):  # equal where both have a row; older tables lack the second
+        rows, now = begun.get(name, {}), given[name]
+        begun[name], given[name] = now | rows, rows | now
     begun.setdefault("base_sha256", given["base_sha256"])  # older tables name their base only
     differing = [name for name in given if begun.get(name) != given[name]]
     if differing:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from eval_table_rows import UNTRAINED
 from eval_table_training import TRAIN_FILE
@@ -32,6 +32,13 @@ from sparsedoctor.train.evaluate.statistics import (
 Seeds = Mapping[str, Mapping[str, Run]]  # seed -> benchmark or "loss" -> run
 Pairs = Sequence[tuple[Run, Run]]  # a row and the reference, for each seed
 Value = Callable[[Answer], float]
+
+
+class Tested(NamedTuple):
+    """Reference minus row."""
+
+    over_seeds: Difference
+    each: list[float]  # of every seed by itself
 
 
 def write_table(
@@ -157,8 +164,10 @@ def text_loss(seeds: Seeds, reference: Seeds) -> list[str]:
     if not pairs:
         return [_mean(values, 4), "", ""]
     tokens = [answer.scores["tokens"] for answer in pairs[0][0].answers.values()]
-    apart = _gains(pairs, lambda answer: answer.scores["nats"])
-    return [_mean(values, 4), *_cells(paired_loss(apart, tokens), digits=4)]
+    gains = _gains(pairs, lambda answer: answer.scores["nats"])
+    apart = [fmean(seeds) for seeds in gains]
+    each = [sum(one) / sum(tokens) for one in zip(*gains, strict=True)]
+    return [_mean(values, 4), *_cells(Tested(paired_loss(apart, tokens), each), digits=4)]
 
 
 def benchmark_tests(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[list[str]]:
@@ -169,7 +178,7 @@ def benchmark_tests(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -
         pairs = pairs_of(seeds, reference, name)
         if not pairs:
             return []
-        gained = _gains(pairs[:1], lambda answer: float(answer.correct))
+        gained = [gain for (gain,) in _gains(pairs[:1], lambda answer: float(answer.correct))]
         theirs, ours = gained.count(1.0), gained.count(-1.0)
         rows.append([name, *_discordant(len(gained), theirs, ours)])
         all_n, all_theirs, all_ours = all_n + len(gained), all_theirs + theirs, all_ours + ours
@@ -190,27 +199,36 @@ def pairs_of(seeds: Seeds, reference: Seeds, label: str) -> Pairs:
 
 def _over_benchmarks(
     seeds: Seeds, reference: Seeds, benchmarks: Sequence[str], value: Value
-) -> Difference | None:
-    """Reference minus row of the mean over benchmarks; questions are drawn with all their seeds."""
+) -> Tested | None:
+    """The mean over benchmarks; questions are drawn with all their seeds."""
     pairs = [pairs_of(seeds, reference, name) for name in benchmarks]
-    return paired_bootstrap([_gains(each, value) for each in pairs]) if all(pairs) else None
+    if not all(pairs):
+        return None
+    gains = [_gains(each, value) for each in pairs]
+    drawn = paired_bootstrap([[fmean(seeds) for seeds in each] for each in gains])
+    by_benchmark = [[fmean(one) for one in zip(*each, strict=True)] for each in gains]
+    return Tested(drawn, [fmean(one) for one in zip(*by_benchmark, strict=True)])
 
 
-def _gains(pairs: Pairs, value: Value) -> list[float]:
-    """For each question the mean over seeds of: the reference's value less the row's."""
+def _gains(pairs: Pairs, value: Value) -> list[list[float]]:
+    """For each question, and each seed, the reference's value less the row's."""
     return [
-        fmean(value(theirs.answers[key]) - value(ours.answers[key]) for ours, theirs in pairs)
+        [value(theirs.answers[key]) - value(ours.answers[key]) for ours, theirs in pairs]
         for key in pairs[0][0].answers
     ]
 
 
-def _cells(found: Difference | None, *, digits: int, scale: float = 1.0) -> list[str]:
+def _cells(found: Tested | None, *, digits: int, scale: float = 1.0) -> list[str]:
+    """ "difference [low, high]", with several seeds followed by that of each, and p."""
     if found is None:
         return ["", ""]
-    value, low, high = (
-        f"{scale * one:+.{digits}f}" for one in (found.difference, found.low, found.high)
-    )
-    return [f"{value} [{low}, {high}]", probability(found.p)]
+    drawn, each = found
+    shown = [
+        f"{scale * one:+.{digits}f}" for one in (drawn.difference, drawn.low, drawn.high, *each)
+    ]
+    value, low, high, *seeds = shown
+    apart = f"; {', '.join(seeds)}" if len(seeds) > 1 else ""
+    return [f"{value} [{low}, {high}]{apart}", probability(drawn.p)]
 
 
 def cost(folder: Path) -> list[str]:
@@ -234,7 +252,8 @@ def remarks(found: Mapping[str, Seeds], benchmarks: Sequence[str]) -> list[str]:
     """What a reader must know: chance, samples, few seeds."""
     notes = [
         "accuracies in percent, micro, mean ± deviation over seeds; p: paired bootstrap of "
-        "questions, the mean over benchmarks, two-sided, not corrected for the number of rows",
+        "questions, the mean over benchmarks, two-sided, not corrected for the number of rows; "
+        "after an interval the difference of each seed, where there are several",
         "right answer: -log of its probability among the options (for several right options, among "
         "all sets of them), mean over benchmarks; texts: explanations or authors' answers",
         "liking for letters: each option's probability is divided by its mean over the other "

@@ -9,8 +9,8 @@ frozen random router, and two with the shared pair) on MedQuAD's training file w
 held-out file asks too. Every row has the same tuning budget: with the first seed it is trained in
 full at each rate, and the rate with the lowest loss on topics held out of the training file
 counts, for the other seeds too. The table's losses are of another file,
-eval/medquad_dev.jsonl.gz, per answer token; differences between rows are paired by question
-(`train_rows_table.py`).
+eval/medquad_dev.jsonl.gz, per answer token; differences between rows are paired by question, and
+their intervals draw topics (`train_rows_table.py`).
 
 Each training leaves DIR/ROW/seed-N/rate-R/measured.json: the loss on held-out topics over the
 steps, the loss of every held-out answer, what its experts attend to. What has it is not trained
@@ -38,7 +38,7 @@ from eval_table_training import TRAIN_FILE, train
 from peft import PeftModel
 from train_rows_table import MEASURED, best_rate, table
 
-from sparsedoctor.core.errors import run_command
+from sparsedoctor.core.errors import SparseDoctorError, run_command
 from sparsedoctor.core.moe.adapter import load_adapter
 from sparsedoctor.core.moe.base import Base, load_base
 from sparsedoctor.core.moe.peft_layer import expert_layers
@@ -46,7 +46,9 @@ from sparsedoctor.core.moe.settings import SupervisionSettings
 from sparsedoctor.core.moe.supervision import RoutingSupervisor
 from sparsedoctor.train.data.batches import collate, without_prompts
 from sparsedoctor.train.data.encode import IGNORED, encode_all, template_for
+from sparsedoctor.train.data.example import Example
 from sparsedoctor.train.data.formats import read_examples
+from sparsedoctor.train.data.split import topic_of
 from sparsedoctor.train.evaluate.journal import write_json, write_text
 from sparsedoctor.train.material import draw
 from sparsedoctor.train.report.choices import choices_of_rows
@@ -65,8 +67,10 @@ def main() -> int:
     wanted = [row for row in ROWS if not options.rows or row.name in options.rows]
     rows = urgent(wanted, REFERENCE)
 
+    topics = [topic_of(example) for example in asked(options)]
+
     def tabled() -> None:
-        write_text(options.output / "ROWS.md", table(options.output))
+        write_text(options.output / "ROWS.md", table(options.output, topics))
 
     for seed in options.seeds:
         todo = [one for one in trainings(rows, seed, options) if not place(*one, options).is_file()]
@@ -142,11 +146,16 @@ def train_and_measure(
 def measure_answers(model: Any, base: Base, options: argparse.Namespace) -> dict[str, Any]:
     """Of the held-out answers, one question at a time: "losses", `[summed loss in nats, tokens]`
     of each, and, where the model has experts, "specialisation", what these attend to."""
-    examples = draw(read_examples(options.data / MEDQUAD.loss[1]), options.questions, seed=0)
     template = template_for(base.tokenizer)
     supervisor = RoutingSupervisor(expert_layers(model), SupervisionSettings())
     losses, chosen, subjects = [], [], []
-    for encoded in encode_all(examples, base.tokenizer, options.max_tokens, template).examples:
+    data = encode_all(asked(options), base.tokenizer, options.max_tokens, template)
+    if data.too_long:
+        raise SparseDoctorError(
+            f"{len(data.too_long)} of the held-out questions do not fit {options.max_tokens} "
+            "tokens; raise --max-tokens"
+        )
+    for encoded in data.examples:
         whole = collate([encoded], pad_id=0)
         del whole["topic_ids"]
         whole = {n: v.to(model.device) if torch.is_tensor(v) else v for n, v in whole.items()}
@@ -162,6 +171,11 @@ def measure_answers(model: Any, base: Base, options: argparse.Namespace) -> dict
                 [choices_of_rows(each.routing, counted)[0] for each in supervisor.records()]
             )
     return {"losses": losses, "specialisation": attended(subjects, chosen)}
+
+
+def asked(options: argparse.Namespace) -> list[Example]:
+    """The held-out questions whose answers are measured, in their order."""
+    return draw(read_examples(options.data / MEDQUAD.loss[1]), options.questions, seed=0)
 
 
 def curve(run: Path) -> list[list[float]]:

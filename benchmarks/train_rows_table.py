@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from eval_table_rows import ROWS
@@ -35,6 +35,7 @@ COMPARED = (  # is the first better than the second?
     ("sparsedoctor-tuned", "dense-active"),
     ("sparsedoctor-tuned", "moe-tuned"),
     ("sparsedoctor-tuned", "sparsedoctor-sharing"),
+    ("sparsedoctor-tuned", "sparsedoctor"),
     ("sparsedoctor-subjects", "dense-parameters"),
     ("sparsedoctor-subjects", "moe-tuned"),
     ("sparsedoctor-subjects", "sparsedoctor-tuned"),
@@ -51,12 +52,15 @@ Seeds = Mapping[str, Mapping[str, Any]]  # seed -> what measured.json holds
 Rates = Mapping[float, Seeds]  # learning rate -> what was trained at it; the base has the rate 0
 
 
-def table(folder: Path) -> str:
-    """What is done: rows at their best rate, paired differences, every training's curve."""
+def table(folder: Path, topics: Sequence[str] | None = None) -> str:
+    """What is done: rows at their best rate, paired differences, every training's curve.
+
+    `topics` are those of the answers, in their order; without them each is a topic of its own.
+    """
     found = {row.name: _read(folder / row.name) for row in ROWS}
     tried = {name: rates for name, rates in found.items() if rates}
     rows = {name: rates[_best(rates)] for name, rates in tried.items()}
-    parts = (_losses(rows), _differences(rows, tried), _curves(tried), _experts(tried))
+    parts = (_losses(rows), _differences(rows, tried, topics), _curves(tried), _experts(tried))
     return "\n".join(line for part in parts for line in (*part, ""))
 
 
@@ -65,15 +69,33 @@ def best_rate(row: Path) -> float:
     return _best(_read(row))
 
 
-def paired_difference(first: Seeds, second: Seeds) -> Difference | None:
-    """First - second in nats per token, over the seeds that both have; questions are resampled."""
+class Apart(NamedTuple):
+    """First - second in nats per token, over the seeds that both have."""
+
+    mean: Difference
+    each: list[float]  # of every seed by itself
+
+
+def paired_difference(
+    first: Seeds, second: Seeds, topics: Sequence[str] | None = None
+) -> Apart | None:
+    """Topics are resampled with all their answers, and every answer with all its seeds; seeds stay
+    as they are, so the interval tells nothing of how far another training would lie."""
     common = [seed for seed in first if seed in second]
     if not common:
         return None
     pairs = [(_losses_of(first[seed]), _losses_of(second[seed])) for seed in common]
     tokens = pairs[0][0][:, 1]
-    apart = np.mean([a[:, 0] - b[:, 0] for a, b in pairs], axis=0)
-    return paired_loss(apart.tolist(), tokens.tolist())
+    apart = np.array([a[:, 0] - b[:, 0] for a, b in pairs])  # [seeds, answers]
+    together = [_by_topic(each, topics) for each in (apart.mean(axis=0), tokens)]
+    return Apart(paired_loss(*together), (apart.sum(axis=1) / tokens.sum()).tolist())
+
+
+def _by_topic(values: NDArray[np.float64], topics: Sequence[str] | None) -> list[float]:
+    if topics is None:
+        return values.tolist()  # type: ignore[no-any-return]
+    _, place = np.unique(np.asarray(topics), return_inverse=True)
+    return np.bincount(place, weights=values).tolist()  # type: ignore[no-any-return]
 
 
 def _read(row: Path) -> Rates:
@@ -114,18 +136,26 @@ def _losses(rows: Mapping[str, Seeds]) -> list[str]:
     return lines
 
 
-def _differences(rows: Mapping[str, Seeds], tried: Mapping[str, Rates]) -> list[str]:
+def _differences(
+    rows: Mapping[str, Seeds], tried: Mapping[str, Rates], topics: Sequence[str] | None
+) -> list[str]:
     """Each row at its best rate against another at its own, then both at every equal rate."""
-    lines = ["| difference in loss | rate | mean | 95 % interval | p |", "|---|---|---|---|---|"]
+    lines = [
+        "| difference in loss | rate | mean | 95 % interval | p | of each seed |",
+        "|---|---|---|---|---|---|",
+    ]
     pairs = [("best", rows)]
     for rate in sorted({rate for rates in tried.values() for rate in rates} - {0.0}):
         pairs.append((f"{rate:g}", {name: rates.get(rate, {}) for name, rates in tried.items()}))
     for rate_name, chosen in pairs:
         for better, worse in COMPARED:
-            if found := paired_difference(chosen.get(better, {}), chosen.get(worse, {})):
+            apart = paired_difference(chosen.get(better, {}), chosen.get(worse, {}), topics)
+            if apart is not None:
+                found, each = apart
                 lines.append(
                     f"| {better} - {worse} | {rate_name} | {found.difference:+.4f} "
-                    f"| {found.low:+.4f} to {found.high:+.4f} | {probability(found.p)} |"
+                    f"| {found.low:+.4f} to {found.high:+.4f} | {probability(found.p)} "
+                    f"| {', '.join(f'{one:+.4f}' for one in each)} |"
                 )
     return lines
 

@@ -135,12 +135,18 @@ def test_rows_may_be_added_to_a_table_but_not_changed(
     fewer = json.loads(whole)
     assert fewer["flags"].pop("sparsedoctor") == []
     assert len(fewer.pop("base_sha256")) == 64  # a table that was begun when only the name was kept
+    assert fewer.pop("dense")["dense-higher"] == [32, 128]
     settings.write_text(json.dumps(fewer))
     table.same_table(options, track)
     assert json.loads(settings.read_text()) == json.loads(whole)
     fewer["flags"]["moe"] = ["--contrast-weight", "1"]
     settings.write_text(json.dumps(fewer))
     with pytest.raises(SparseDoctorError, match=r"other settings \(flags\)"):
+        table.same_table(options, track)
+    fewer = json.loads(whole)
+    fewer["dense"]["dense-higher"] = [32, 64]
+    settings.write_text(json.dumps(fewer))
+    with pytest.raises(SparseDoctorError, match=r"other settings \(dense\)"):
         table.same_table(options, track)
     settings.write_text(whole)
     make_tiny_model(base, "llama")  # another base of the same name

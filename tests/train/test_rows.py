@@ -46,7 +46,19 @@ def test_losses_are_per_token_and_differences_pair_questions_of_the_same_seed(
     assert "| ours | 0.001 | 0 | 2 | 1.5000 | 4.482 |" in text  # (8 + 4) / 2 seeds / 4 tokens
     # Seed 3 has no partner. Every question gains 2 of 2 tokens, however they are drawn.
     assert "| sparsedoctor - moe | best | -1.0000 | -1.0000 to -1.0000 |" in text
+    assert "| -0.5000, -1.5000 |" in text  # of each seed
     assert "dense" not in text
+
+
+def test_answers_of_a_topic_are_drawn_together(rows_table: Any, tmp_path: Path) -> None:
+    # Two topics, one gains 1 a token and one loses 1, in ten answers each: drawn by topic the mean
+    # is often one of both, drawn by answer it never is.
+    gains = [1.0] * 10 + [-1.0] * 10
+    left(tmp_path / "moe" / "seed-1", "plain", [[4.0, 1]] * 20)
+    left(tmp_path / "sparsedoctor" / "seed-1", "ours", [[4.0 - gain, 1] for gain in gains])
+    topics = ["topic a"] * 10 + ["topic b"] * 10
+    assert "| +0.0000 | -1.0000 to +1.0000 |" in rows_table.table(tmp_path, topics)
+    assert "1.0000 to +1.0000" not in rows_table.table(tmp_path)
 
 
 def test_rows_without_a_seed_in_common_are_not_compared(rows_table: Any, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def split_by_topic(
         raise SparseDoctorError(f"the held-out fraction is {fraction}; expected 0 to below 1")
     sizes: dict[str, int] = {}
     for example in examples:
-        sizes[_topic(example)] = sizes.get(_topic(example), 0) + 1
+        sizes[topic_of(example)] = sizes.get(topic_of(example), 0) + 1
     wanted = fraction * len(examples)
     held: set[str] = set()
     count = 0
@@ -31,24 +31,25 @@ def split_by_topic(
             break
         held.add(topic)
         count += sizes[topic]
-    train = [example for example in examples if _topic(example) not in held]
+    train = [example for example in examples if topic_of(example) not in held]
     if not train:
         raise SparseDoctorError(
             f"holding out {fraction:.0%} by topic leaves nothing to train on: the data has "
             f"{len(sizes)} topic(s); add data or hold out 0"
         )
-    return train, [example for example in examples if _topic(example) in held]
+    return train, [example for example in examples if topic_of(example) in held]
 
 
 def shared_topics(
     examples: Sequence[Example], held_out: Sequence[Example]
 ) -> tuple[set[str], list[Example]]:
     """Topics that stand on both sides, and the ones of `examples` that have such a topic."""
-    both = {_topic(example) for example in held_out} & {_topic(example) for example in examples}
-    return both, [example for example in examples if _topic(example) in both]
+    both = {topic_of(example) for example in held_out} & {topic_of(example) for example in examples}
+    return both, [example for example in examples if topic_of(example) in both]
 
 
-def _topic(example: Example) -> str:
+def topic_of(example: Example) -> str:
+    """What `example` is about, the same for two that may not stand on different sides."""
     # Case and spaces vary within MedQuAD's own topics.
     if example.topic is not None:
         return "topic " + " ".join(example.topic.casefold().split())
