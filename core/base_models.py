@@ -28,8 +28,9 @@ def find_base(name: str) -> Path:
             f"there is no base model {name}; give a GGUF file, a Hugging Face folder, "
             f'or "{DEMO_BASE}"'
         )
-    if not (path / "config.json").exists():
+    if path.is_dir() and not (path / "config.json").exists():
         refuse_run(path)
+        raise SparseDoctorError(f"{path} has no config.json; it is no Hugging Face folder")
     return path
 
 

@@ -32,6 +32,8 @@ def find_model(name: str) -> Path:
     for path in (given, models_dir() / given.name, models_dir() / f"{given.name}.gguf"):
         if path.is_file() and (path == given or given.parent == Path(".")):
             return path
+    if given.is_dir():
+        raise SparseDoctorError(f"{name} is a folder; give the GGUF file of a model")
     raise SparseDoctorError(
         f"there is no model {name}; sparsedoctor-tui models lists those of this computer"
     )

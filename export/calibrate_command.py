@@ -19,7 +19,7 @@ from sparsedoctor.core.engine.protocol import EngineSettings
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.models import find_model
 from sparsedoctor.export.adapter import SETTINGS_FILE
-from sparsedoctor.export.json_lines import TEXTS, json_objects
+from sparsedoctor.export.json_lines import KNOWN, json_objects, question_of
 from sparsedoctor.export.metadata_edit import set_text
 from sparsedoctor.export.profile import RoutedText, make_profile, routed_text
 
@@ -88,12 +88,12 @@ def read_rows(path: Path, topic: str | None) -> list[tuple[str, str]]:
         field = field or next((name for name in _TOPICS if row.get(name)), None)
         if field is None:
             raise SparseDoctorError(f"{path}, line {number}: no topic; name its field with --topic")
-        text = next((str(row[name]) for name in TEXTS if row.get(name)), "")
+        text = question_of(row)
         if text and row.get(field):
             rows.append((str(row[field]), text))
     if not rows:
         raise SparseDoctorError(
-            f"{path} has no line with a text ({', '.join(TEXTS)}) and a topic "
+            f"{path} has no line with a text ({', '.join(KNOWN)}) and a topic "
             f"({field or ', '.join(_TOPICS)})"
         )
     return rows

@@ -90,6 +90,7 @@ def run_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=None,
+        allow_abbrev=False,
     )
     parser.add_argument("--output", metavar="RUN", help="folder of the new run")
     parser.add_argument("--config", metavar="FILE", help="settings, as TOML or YAML")

@@ -20,6 +20,7 @@ from sparsedoctor.train.settings import Settings
 def dry_run(settings: Settings) -> int:
     """Print counts, token histograms, an example with its loss mask, parameters and memory."""
     examples = choose_examples(settings.data, settings.run.seed)
+    size = base_size(settings.run.base)
     tokenizer = load_tokenizer(settings.run.base)
     material = encode_material(examples, settings.data, tokenizer)
     packed = [row for row in material.training if isinstance(row, Packed)]
@@ -33,7 +34,6 @@ def dry_run(settings: Settings) -> int:
         )
     )
     machine = Machine.of(settings.run)
-    size = base_size(settings.run.base)
     trained = trained_parameters(settings, size)
     everything = size.parameters + added_parameters(settings, size)
     print(f"\ntrained parameters: {trained:,} of {everything:,} ({trained / everything:.2%})")

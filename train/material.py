@@ -36,6 +36,11 @@ class Material:
         return sum(len(example.input_ids) for example in self.encoded.examples)
 
     @property
+    def too_long(self) -> int:
+        """Examples left out, of both parts, because their question does not fit."""
+        return len(self.encoded.too_long) + len(self.measured.too_long)
+
+    @property
     def learned(self) -> int:
         """Tokens of their answers."""
         return sum(example.learned for example in self.encoded.examples)
@@ -90,6 +95,11 @@ def encode_material(examples: Examples, settings: DataSettings, tokenizer: Any) 
         mixed = random.Random(0).sample(encoded.examples, len(encoded.examples))
         rows = pack(mixed, settings.max_tokens)
     measured = encode_all(examples.held_out, tokenizer, settings.max_tokens, template)
+    if measured.too_long and not measured.examples:
+        raise SparseDoctorError(
+            f"no held-out example fits in {settings.max_tokens} tokens; raise max_tokens, or hold "
+            "out 0 (held_out_fraction) to measure nothing"
+        )
     return Material(rows, encoded, measured)
 
 

@@ -24,12 +24,25 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def __init__(self, run: Path, show: Callable[[str], None] = print) -> None:
         self._run = run
         self._show = show
-        self._began = self._last = time.monotonic()
+        self._began = self._last = self._stepped = time.monotonic()
+        self._paused = 0.0  # seconds since the last line that went to measuring and saving
         self._first_step = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._began = self._last = time.monotonic()
+        self._began = self._last = self._stepped = time.monotonic()
         self._first_step = state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._stepped = time.monotonic()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._pause()
+
+    def _pause(self) -> None:
+        """What came since the end of the step, or since the last call, was no training."""
+        now = time.monotonic()
+        self._paused += now - self._stepped
+        self._stepped = now
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
@@ -37,6 +50,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         if not logs or not state.is_world_process_zero:
             return
         if "eval_loss" in logs:
+            self._pause()
             loss, perplexity = logs["eval_loss"], logs["perplexity"]
             self._show(f"step {state.global_step}: held-out loss {loss:.4f} ({perplexity:.2f})")
             self._keep({"step": state.global_step, "held_out_loss": round(loss, 6)})
@@ -45,10 +59,10 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
     def _steps(self, state: Any, logs: dict[str, float]) -> None:
         now = time.monotonic()
-        speed = logs.get("tokens", 0) / max(now - self._last, 1e-9)
+        speed = logs.get("tokens", 0) / max(now - self._last - self._paused, 1e-9)
         done = state.global_step - self._first_step
         left = (now - self._began) / max(done, 1) * (state.max_steps - state.global_step)
-        self._last = now
+        self._last, self._paused = now, 0.0
         line: dict[str, Any] = {
             "step": state.global_step,
             "loss": round(logs["loss"], 6),

@@ -148,6 +148,7 @@ def _train_and_finish(
         trainer.add_callback(stop)
         trainer.train(resume_from_checkpoint=str(resumed_from) if resumed_from else None)
     steps = trainer.state.global_step
+    done = steps - (step_of(resumed_from) if resumed_from else 0)
     if stop.asked and steps < settings.run.steps and not trainer.over:
         print(f"stopped at step {steps}; continue with: sparsedoctor-train --resume {output}")
         return INTERRUPTED
@@ -169,7 +170,12 @@ def _train_and_finish(
         description = describe(loaded, settings)
         precision = getattr(torch, settings.run.adapter_precision)
         save_adapter(loaded.model, output / ADAPTER, description, dtype=precision, state=state)
-        print(f"{steps} steps in {duration(time.monotonic() - began)}; adapter: {output / ADAPTER}")
+        taken = f"{done} steps in {duration(time.monotonic() - began)}"
+        if resumed_from:
+            taken += f", {steps} in all"
+        if steps < settings.run.steps:
+            taken += f"; stopped there, {settings.run.patience} measurements were no better"
+        print(f"{taken}; adapter: {output / ADAPTER}")
         print(f"report: {write_report(output)}")
     return 0
 
@@ -189,12 +195,14 @@ class Loaded:
     def introduction(self) -> str:
         """What a person should know before the first step."""
         trained, everything = trainable(self.model)
+        material = self.material
+        left_out = f"; {material.too_long:,} left out, too long" if material.too_long else ""
         return (
             f"{self.base.name}: {trained:,} of {everything:,} parameters are trained "
             f"({trained / everything:.2%})\n"
-            f"{len(self.material.encoded.examples):,} examples, {self.material.tokens:,} tokens, "
-            f"{self.material.learned:,} of them learned; "
-            f"{len(self.material.held_out):,} examples held out\n{self.memory.text()}"
+            f"{len(material.encoded.examples):,} examples, {material.tokens:,} tokens, "
+            f"{material.learned:,} of them learned; "
+            f"{len(material.held_out):,} examples held out{left_out}\n{self.memory.text()}"
         )
 
 

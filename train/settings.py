@@ -99,7 +99,7 @@ class RunSettings:
     log_every: int = 10
     """Steps between lines of progress and of log.jsonl."""
     save_every: int = 50
-    """Steps between checkpoints."""
+    """Steps between checkpoints; a multiple of evaluate_every."""
     evaluate_every: int = 50
     """Steps between measurements of the held-out loss; 0 for none."""
     health_every: int = 50
@@ -155,14 +155,27 @@ SECTIONS: dict[str, type[Any]] = {
 }
 
 
+class _NoneTwice(yaml.SafeLoader):
+    """YAML in which no name stands twice, as in TOML; PyYAML takes the last one."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for name in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if name.value in seen:
+                line = name.start_mark.line + 1
+                raise yaml.YAMLError(f"{name.value} stands there a second time, in line {line}")
+            seen.add(name.value)
+        return dict(super().construct_mapping(node, deep=deep))
+
+
 def read_settings_file(path: Path) -> dict[str, dict[str, Any]]:
     """The sections of a TOML or YAML file, as written there.
 
     Raises SparseDoctorError for a file that cannot be read or names something unknown.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        text = path.read_text(encoding="utf-8-sig")
+        table = tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _NoneTwice)
     except OSError as error:
         raise SparseDoctorError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -170,6 +183,8 @@ def read_settings_file(path: Path) -> dict[str, dict[str, Any]]:
         raise SparseDoctorError(f"{path} is neither TOML nor YAML: {reason}") from error
     if table is None:
         return {}
+    if isinstance(table, dict):
+        table = {name: {} if part is None else part for name, part in table.items()}
     if not isinstance(table, dict) or not all(isinstance(part, dict) for part in table.values()):
         raise SparseDoctorError(f"{path} has settings outside a section; use {_names(SECTIONS)}")
     for section, values in table.items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from sparsedoctor.core.base_models import base_fingerprint, find_base
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.gguf_header import read_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,11 @@ def load_base(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
     tokenizer = load_tokenizer(name)
-    with _read_errors(path):
-        model = AutoModelForCausalLM.from_pretrained(folder, **source, **options)
+    with read_errors(path):
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder, **source, **options, output_loading_info=True
+        )
+    _check_whole(path, found["missing_keys"])
     model.config.use_cache = False
     return Base(model, tokenizer, path.name, path, base_fingerprint(path))
 
@@ -74,11 +79,33 @@ def _check_four_bit(path: Path) -> None:
         raise SparseDoctorError('a 4-bit base needs an extra: pip install "sparsedoctor[four-bit]"')
 
 
+def _check_whole(path: Path, missing: Collection[str]) -> None:
+    """transformers only warns of weights that a file lacks, and draws them at random."""
+    if not missing:
+        return
+    refuse_mixture(path)
+    raise SparseDoctorError(
+        f"{path} lacks {len(missing)} of the model's weights, the first is {min(missing)}; it is "
+        "damaged or a part of a model"
+    )
+
+
+def refuse_mixture(path: Path) -> None:
+    """Raise SparseDoctorError for a GGUF file whose feed-forward blocks are experts."""
+    if path.is_file() and path.suffix == ".gguf":
+        header = read_header(path)
+        if header.metadata.get(f"{header.architecture}.expert_count"):
+            raise SparseDoctorError(
+                f"{path} is a mixture of experts already, which transformers does not read; give "
+                "its dense base (sparsedoctor-eval scores the file without --backend transformers)"
+            )
+
+
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of the base that `name` stands for."""
     path = find_base(name)
     folder, source = _source(path)
-    with _read_errors(path):
+    with read_errors(path):
         return AutoTokenizer.from_pretrained(folder, **source)
 
 
@@ -88,12 +115,12 @@ def _source(path: Path) -> tuple[str, dict[str, str]]:
 
 
 @contextmanager
-def _read_errors(path: Path) -> Iterator[None]:
+def read_errors(path: Path) -> Iterator[None]:
     """transformers' many errors as one of ours, without its progress bars."""
     transformers_logging.disable_progress_bar()
     try:
         with redirect_stderr(io.StringIO()):  # dequantising a GGUF file draws one of its own
             yield
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = textwrap.shorten(str(error), 240, placeholder=" ...")
         raise SparseDoctorError(f"{path} cannot be read as a base model: {reason}") from error

@@ -32,6 +32,8 @@ def test_a_model_is_found_by_path_by_name_and_by_name_without_ending(tmp_path: P
         find_model("nothing")
     with pytest.raises(SparseDoctorError, match="there is no model"):
         find_model(str(tmp_path / "mine.gguf"))  # a path is never looked up in the folder
+    with pytest.raises(SparseDoctorError, match="is a folder; give the GGUF file"):
+        find_model(str(tmp_path))
 
 
 def test_the_demonstration_base_is_found_without_being_imported(smollm2_gguf: Path) -> None:

@@ -185,6 +185,11 @@ def test_a_missing_file_says_where_it_is_published_and_where_to_put_it(
     assert "\n" not in text
 
 
+def test_a_file_that_is_not_there_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(SparseDoctorError, match=r"there is no \S+none\.jsonl\.gz; MMLU's authors"):
+        load("mmlu-med", tmp_path / "none.jsonl.gz")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from sparsedoctor.core.bundle import read_bundle
-from sparsedoctor.core.engine.protocol import Evaluation
+from sparsedoctor.core.engine.protocol import Evaluation, Message
 from sparsedoctor.export.calibrate_command import choose, read_rows
 from sparsedoctor.export.cli import main
+from sparsedoctor.export.json_lines import read_conversations
 from sparsedoctor.export.metadata_edit import set_text
 from sparsedoctor.export.profile import RoutedText, information, make_profile, routed_text
 
@@ -136,6 +137,26 @@ def test_a_profile_of_no_texts_replaces_none(
         main(["calibrate", "model.gguf", "--data", str(data), "--examples", number])
     assert ended.value.code == 2
     assert f"{number} is no number of at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [
+        {"messages": [{"role": "system", "content": "Be brief."},
+                      {"role": "user", "content": "Is it a cold?"},
+                      {"role": "assistant", "content": "Perhaps."}]},
+        {"conversations": [{"from": "human", "value": "Is it a cold?"},
+                           {"from": "gpt", "value": "Perhaps."}]},
+    ],
+)  # fmt: skip
+def test_chats_are_read_too_and_a_byte_order_mark_is_no_text(
+    tmp_path: Path, chat: dict[str, list[dict[str, str]]]
+) -> None:
+    file = tmp_path / "chats.jsonl"
+    file.write_text("\ufeff" + json.dumps({**chat, "topic": "nose"}) + "\n", encoding="utf-8")
+    assert read_rows(file, None) == [("nose", "Is it a cold?")]
+    said = [Message("user", "Is it a cold?"), Message("assistant", "Perhaps.")]
+    assert read_conversations(file, 5) == [tuple(said)]
 
 
 def test_the_published_layout_is_read(shared_data: Path) -> None:

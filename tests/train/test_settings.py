@@ -26,6 +26,37 @@ def test_a_file_and_flags_over_it(tmp_path: Path, name: str, text: str) -> None:
     assert build_settings(settings.to_json()) == settings  # what run.json keeps
 
 
+@pytest.mark.parametrize(("name", "text"), [("s.toml", TOML), ("s.yaml", YAML)])
+def test_a_byte_order_mark_and_windows_line_ends_are_read(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert build_settings(read_settings_file(path)).experts.rank == 4
+
+
+def test_an_empty_section_is_one_without_settings(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("experts:\n  rank: 4\nrun:\n")
+    assert build_settings(read_settings_file(path)).experts.rank == 4
+
+
+def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("run:\n  steps: 3\n  seed: 1\n  steps: 4\n")
+    with pytest.raises(SparseDoctorError, match="steps stands there a second time, in line 4"):
+        read_settings_file(path)
+    path.write_text("run: {[1]: 2}\n")
+    with pytest.raises(SparseDoctorError, match="neither TOML nor YAML"):
+        read_settings_file(path)
+
+
+def test_a_flag_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_parser().parse_args(["--step", "5"])
+    assert "unrecognized arguments: --step" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

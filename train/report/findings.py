@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from sparsedoctor.train.report.record import HealthState, RunRecord
 from sparsedoctor.train.report.specialisation import Specialisation
 
+FEW = 3  # lines of the log whose mean is the training loss at a time
+CLEARLY = 1.1  # times as high: no longer the chance of a few batches
 LITTLE = 0.25  # of an even share: a layer's least used expert below it is called little used
 
 
@@ -23,6 +26,7 @@ def findings(record: RunRecord, found: Specialisation | None) -> list[Finding]:
     """In the order in which they matter: the loss, the routers, the topics, the files."""
     return [
         *_losses(record),
+        *_ended(record),
         *(_routers(record.health[-1], _top_k(record)) if record.health else []),
         *_topics(record, found),
         *_files(record),
@@ -46,19 +50,20 @@ def _losses(record: RunRecord) -> list[Finding]:
               if math.isfinite(loss)]  # fmt: skip
     if len(points) >= 2:
         first, (best, at), last = points[0], min(points), points[-1]
-        text = (
-            f"Held-out loss went from {first[0]:.3f} (perplexity {_perplexity(first[0])}) at step "
-            f"{first[1]} to {best:.3f} ({_perplexity(best)}) at step {at}, its best."
-        )
-        said.append(Finding("good" if best < first[0] else "warning", text))
-        if last[0] > best + 0.01 and last[1] > at:
-            said.append(
-                Finding(
-                    "note",
-                    f"After step {at} it rose again to {last[0]:.3f}: the run began to learn its "
-                    "examples by heart. The checkpoint of the best step is the one to use.",
-                )
+        if best < first[0]:
+            text = (
+                f"Held-out loss went from {first[0]:.3f} (perplexity {_perplexity(first[0])}) at "
+                f"step {first[1]} to {best:.3f} ({_perplexity(best)}) at step {at}, its best."
             )
+            said.append(Finding("good", text))
+        else:
+            text = (
+                f"Held-out loss was {best:.3f} (perplexity {_perplexity(best)}) at step {at}, when "
+                "it was first measured, and never lower afterwards."
+            )
+            said.append(Finding("warning", text))
+        if last[0] > best + 0.01 and last[1] > at:
+            said.append(_rose(record, at, last[0]))
     elif not points:
         said.append(
             Finding(
@@ -68,6 +73,42 @@ def _losses(record: RunRecord) -> list[Finding]:
             )
         )
     return said
+
+
+def _rose(record: RunRecord, at: int, last: float) -> Finding:
+    """Why the held-out loss may have risen after step `at`: the training loss tells."""
+    best = "The checkpoint of the best step is the one to use."
+    steps, losses = record.series("loss")
+    until = [loss for step, loss in zip(steps, losses, strict=True) if step <= at][-FEW:]
+    since = [loss for step, loss in zip(steps, losses, strict=True) if step > at][-FEW:]
+    rose = f"After step {at} it rose again to {last:.3f}"
+    if not until or not since:
+        return Finding("note", f"{rose}. {best}")
+    before, after = fmean(until), fmean(since)
+    if not after < CLEARLY * before:  # also where it is no number
+        return Finding(
+            "warning",
+            f"{rose}, and the training loss from {before:.3f} to {after:.3f}: the learning rate "
+            f"is too high. {best}",
+        )
+    heart = ": the run began to learn its examples by heart" if after < before else ""
+    return Finding("note", f"{rose}{heart}. {best}")
+
+
+def _ended(record: RunRecord) -> list[Finding]:
+    """Why a finished run has taken fewer steps than it was to take."""
+    run = record.settings("run")
+    planned, patience = run.get("steps"), run.get("patience")
+    step = max(record.log, default=0)
+    if not (record.adapter and patience and isinstance(planned, int) and step < planned):
+        return []
+    return [
+        Finding(
+            "note",
+            f"It stopped at step {step} of {planned}: {patience} measurement(s) in a row had no "
+            "better held-out loss (patience).",
+        )
+    ]
 
 
 def _routers(state: HealthState, top_k: int | None) -> list[Finding]:

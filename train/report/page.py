@@ -32,7 +32,9 @@ CAPTIONS = {
     "terms": (
         "What else was optimised",
         "The terms beside the language-model loss. Contrast makes experts distinct, route lets the "
-        "contrast supervise the router, balance keeps all experts in use.",
+        "contrast supervise the router, balance keeps all experts in use. Contrast and route are "
+        "shown as they count: they grow while they warm up and fall while they are released, "
+        "whatever the experts do.",
     ),
     "load": (
         "Which experts work",

@@ -189,6 +189,26 @@ def test_what_went_wrong_is_said(tmp_path: Path) -> None:
     _page(run)
 
 
+@pytest.mark.parametrize(
+    ("training", "kind", "said"),
+    [
+        ([3.0, 3.5, 4.0, 6.0], "warning", "training loss from 3.000 to 4.500: the learning rate"),
+        ([3.0, 2.8, 2.5, 2.0], "note", "learn its examples by heart"),
+        ([3.0, 3.1, 3.0, 3.1], "note", "rose again to 3.500. The checkpoint"),
+    ],
+)
+def test_why_the_held_out_loss_rose_is_read_from_the_training_loss(
+    tmp_path: Path, training: list[float], kind: str, said: str
+) -> None:
+    (tmp_path / "log.jsonl").write_text(
+        "".join(json.dumps({"step": i + 1, "loss": x}) + "\n" for i, x in enumerate(training))
+        + '{"step": 1, "held_out_loss": 3.0}\n{"step": 4, "held_out_loss": 3.5}\n'
+    )
+    found = findings(read_run(tmp_path), None)
+    assert [one.kind for one in found if said in one.text] == [kind]
+    assert any("when it was first measured, and never lower" in one.text for one in found)
+
+
 def test_many_experts_and_layers_are_drawn(tmp_path: Path) -> None:
     _page(_run(tmp_path / "wide", experts=16))
 

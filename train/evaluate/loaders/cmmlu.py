@@ -106,6 +106,11 @@ def _load(data: Path, layout: _Layout) -> QuestionSet:
         raise SparseDoctorError(
             f"{data} is a file; {layout.name} is read from the folder that holds dev/ and test/"
         )
+    if not data.exists() and not data.parent.joinpath("test").is_dir():
+        raise MissingFile(
+            f"there is no {data}; {layout.name}'s authors publish it at {layout.published}: put "
+            "its folders dev/ and test/ there"
+        )
     roots = [root for root in (data, data / "data", data.parent) if (root / "test").is_dir()]
     root = roots[0] if roots else data
     questions, shots, files = [], [], []
