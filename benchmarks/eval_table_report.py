@@ -224,7 +224,8 @@ def _cells(found: Tested | None, *, digits: int, scale: float = 1.0) -> list[str
         return ["", ""]
     drawn, each = found
     shown = [
-        f"{scale * one:+.{digits}f}" for one in (drawn.difference, drawn.low, drawn.high, *each)
+        f"{round(scale * one, digits) + 0.0:+.{digits}f}"  # no "-0.00"
+        for one in (drawn.difference, drawn.low, drawn.high, *each)
     ]
     value, low, high, *seeds = shown
     apart = f"; {', '.join(seeds)}" if len(seeds) > 1 else ""
