@@ -219,7 +219,7 @@ def _gains(pairs: Pairs, value: Value) -> list[list[float]]:
 
 
 def _cells(found: Tested | None, *, digits: int, scale: float = 1.0) -> list[str]:
-    """ "difference [low, high]", with several seeds followed by that of each, and p."""
+    """Difference and interval, with several seeds followed by that of each, and p."""
     if found is None:
         return ["", ""]
     drawn, each = found

@@ -66,7 +66,6 @@ def main() -> int:
     same_table(options, MEDQUAD, free=("rates",))
     wanted = [row for row in ROWS if not options.rows or row.name in options.rows]
     rows = urgent(wanted, REFERENCE)
-
     topics = [topic_of(example) for example in asked(options)]
 
     def tabled() -> None:

@@ -37,7 +37,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from sparsedoctor.core.base_models import find_base
 from sparsedoctor.core.errors import SparseDoctorError
-from sparsedoctor.core.moe.base import read_errors, refuse_mixture
+from sparsedoctor.core.moe.base import read_errors, refuse_mixture, source_of
 from sparsedoctor.core.moe.peft_layer import ATTENTION
 from sparsedoctor.train.settings import Settings
 
@@ -87,9 +87,9 @@ def base_size(name: str) -> BaseSize:
     """The size of a base, read from its configuration without loading it."""
     path = find_base(name)
     refuse_mixture(path)
-    folder, source = (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})
+    folder, source = source_of(path)
     with read_errors(path):
-        config = AutoConfig.from_pretrained(str(folder), **source)
+        config = AutoConfig.from_pretrained(folder, **source)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     return BaseSize(

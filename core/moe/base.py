@@ -49,7 +49,7 @@ def load_base(
     options: dict[str, Any] = {"dtype": dtype}
     if attention:
         options["attn_implementation"] = attention
-    folder, source = _source(path)
+    folder, source = source_of(path)
     if four_bit:
         _check_four_bit(path)
     if source:
@@ -92,7 +92,7 @@ def _check_whole(path: Path, missing: Collection[str]) -> None:
 
 def refuse_mixture(path: Path) -> None:
     """Raise SparseDoctorError for a GGUF file whose feed-forward blocks are experts."""
-    if path.is_file() and path.suffix == ".gguf":
+    if path.is_file():  # a base that is a file is GGUF
         header = read_header(path)
         if header.metadata.get(f"{header.architecture}.expert_count"):
             raise SparseDoctorError(
@@ -104,13 +104,13 @@ def refuse_mixture(path: Path) -> None:
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of the base that `name` stands for."""
     path = find_base(name)
-    folder, source = _source(path)
+    folder, source = source_of(path)
     with read_errors(path):
         return AutoTokenizer.from_pretrained(folder, **source)
 
 
-def _source(path: Path) -> tuple[str, dict[str, str]]:
-    """What transformers wants to be told about a file or folder."""
+def source_of(path: Path) -> tuple[str, dict[str, str]]:
+    """What transformers wants to be told about a file or folder: a name and more arguments."""
     return (str(path.parent), {"gguf_file": path.name}) if path.is_file() else (str(path), {})
 
 
