@@ -136,7 +136,7 @@ def _unlock(connection: sqlite3.Connection, passphrase: str, path: Path) -> None
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Everything inside is committed together, or not at all."""
-    _begin(connection)
+    _in_turn(connection, "BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
@@ -148,18 +148,20 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _begin(connection: sqlite3.Connection) -> None:
-    """Begin to write, after at most BUSY_SECONDS of others' writing.
+def _in_turn(connection: sqlite3.Connection, statement: str) -> None:
+    """Run a statement that needs the file for itself, after at most BUSY_SECONDS of others' use.
 
     SQLite itself looks again only every 100 ms. Where a commit takes that long (a slow disk), two
     other windows that write in turn leave gaps too short to be met that way, and one would starve.
+    For the change to WAL it does not wait at all: of two programs that begin a file in the same
+    moment, one would be refused.
     """
     deadline = time.monotonic() + BUSY_SECONDS
     connection.execute("PRAGMA busy_timeout = 0").fetchall()
     try:
         while True:
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(statement).fetchall()
                 return
             except database_errors() as error:
                 if not _name(error).startswith("SQLITE_BUSY") or time.monotonic() >= deadline:
@@ -222,10 +224,10 @@ def _set_up(connection: sqlite3.Connection) -> None:
         "secure_delete = ON",
         "foreign_keys = ON",
         "trusted_schema = OFF",
-        "journal_mode = WAL",
         "synchronous = FULL",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
+    _in_turn(connection, "PRAGMA journal_mode = WAL")
 
 
 def _name(error: Exception) -> str:
