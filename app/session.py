@@ -88,15 +88,18 @@ class Session:
         self, words: str, sampling: Sampling | None = None
     ) -> Generator[ConsultationEvent, None, None]:
         """One turn. The rules' finding comes before anything is written to the disk, the words
-        are saved before the model begins. Raises as `Consultation.ask` does."""
-        yield from self._recorded(words, self._consultation.ask(words, sampling), again=False)
+        are saved before the model begins. A `cancel` counts from this call on, also before the
+        first event is asked for. Raises as `Consultation.ask` does, with the first event."""
+        self._seat.begin_turn()
+        return self._recorded(words, self._consultation.ask(words, sampling), again=False)
 
     def ask_again(
         self, sampling: Sampling | None = None
     ) -> Generator[ConsultationEvent, None, None]:
-        """Answer the last question anew; the history keeps both answers."""
+        """Answer the last question anew, like `ask`; the history keeps both answers."""
+        self._seat.begin_turn()
         words = self.turns[-1].words if self.turns else ""
-        yield from self._recorded(words, self._consultation.regenerate(sampling), again=True)
+        return self._recorded(words, self._consultation.regenerate(sampling), again=True)
 
     def cancel(self) -> None:
         """End the running answer soon; what is written of it stays."""
@@ -150,7 +153,6 @@ class Session:
     def _recorded(
         self, words: str, events: Iterator[ConsultationEvent], *, again: bool
     ) -> Generator[ConsultationEvent, None, None]:
-        self._seat.begin_turn()
         recorder = self._recorder()
         found = next(events)
         yield found

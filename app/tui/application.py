@@ -106,6 +106,10 @@ class ChatApp(App[None]):
         for name, (title, explanation) in chat.texts.commands.items():
             yield SystemCommand(title, explanation, actions[name])
 
+    async def action_quit(self) -> None:
+        await self._chat.leave()
+        self.exit()
+
     def action_help_quit(self) -> None:
         """Ctrl+C with nothing marked: most programs of a terminal end then, this one says how."""
         self.notify(self._chat.texts.how_to_leave)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
@@ -45,9 +46,10 @@ from sparsedoctor.app.wording import (
 from sparsedoctor.core.engine.protocol import Sampling
 from sparsedoctor.core.errors import SparseDoctorError
 
-Asking = Callable[[], Iterator[ConsultationEvent]]
+Events = Iterator[ConsultationEvent]
 _SMALL, _NARROW = 20, 64  # rows, columns: as the application's breakpoints
 _FRAME = 1 / 30  # seconds between two drawings of a growing answer
+_LEAVING = 2.0  # seconds that a stopped answer may take to end when the program is left
 
 
 class ChatScreen(Screen[None]):
@@ -158,7 +160,7 @@ class ChatScreen(Screen[None]):
             self.notify(self.texts.busy, severity="warning")
             return
         self.query_one(Prompt).accepted(event.words)
-        self._turn(event.words, lambda: self.session.ask(event.words, self._sampling))
+        self._begin_turn(event.words, self.session.ask(event.words, self._sampling))
 
     def action_again(self) -> None:
         """Answer the last question anew."""
@@ -166,11 +168,15 @@ class ChatScreen(Screen[None]):
             self.notify(self.texts.nothing_to_repeat)
             return
         words = self.session.turns[-1].words
-        self._turn(words, lambda: self.session.ask_again(self._sampling))
+        self._begin_turn(words, self.session.ask_again(self._sampling))
+
+    def _begin_turn(self, words: str, events: Events) -> None:
+        """Accept a turn: from here on it can be stopped."""
+        self._idle.clear()
+        self._turn(words, events)
 
     @work(group="turn", exit_on_error=False)
-    async def _turn(self, words: str, ask: Asking) -> None:
-        self._idle.clear()
+    async def _turn(self, words: str, events: Events) -> None:
         self.query_one("#welcome").display = False
         card = TurnCard(words)
         await self.query_one("#turns").mount(card)
@@ -178,7 +184,7 @@ class ChatScreen(Screen[None]):
         self._set_state(self._words.writing, speed="")
         state = ""
         try:
-            await self._follow(card, ask)
+            await self._follow(card, events)
         except SparseDoctorError as error:
             card.fail(failed(error, self.texts.code))
             state = self.texts.last_failed
@@ -188,10 +194,10 @@ class ChatScreen(Screen[None]):
             self._set_state(state or self._calm())
             self._tell_notices()
 
-    async def _follow(self, card: TurnCard, ask: Asking) -> None:
+    async def _follow(self, card: TurnCard, events: Events) -> None:
         """Draw the events of one turn as they come, at most thirty times a second."""
         view = TurnView()
-        async for batch in in_background(ask):
+        async for batch in in_background(lambda: events):
             for event in batch:
                 view = view.apply(event)
                 if isinstance(event, Assessed):
@@ -207,6 +213,12 @@ class ChatScreen(Screen[None]):
         if self.busy:
             self.session.cancel()
             self._set_state(self.texts.stopping)
+
+    async def leave(self) -> None:
+        """Stop what is written and let it end, so that it is saved as it was reviewed."""
+        self.action_stop()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), _LEAVING)
 
     def action_toggle_routing(self) -> None:
         panel = self.query_one(RoutingPanel)

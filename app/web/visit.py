@@ -29,7 +29,8 @@ FRAME = 0.06  # seconds between two pictures of a growing answer
 _SILENCE = 1.0  # seconds without news after which a picture is drawn all the same
 _ENDING = 5.0  # seconds that a stopped answer may take to end
 
-Asking = Callable[[], Generator[ConsultationEvent, None, None]]
+Events = Generator[ConsultationEvent, None, None]
+Asking = Callable[[str, Sampling], Events]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,13 @@ class Visit:
         """Begin a turn; nothing happens while another runs, or without words."""
         words = words.strip()
         if words:
-            self._begin_turn(words, lambda: self.session.ask(words, self._sampling))
+            self._begin_turn(words, self.session.ask)
 
     def ask_again(self) -> None:
         """Begin to answer the last question anew."""
         if self.session.turns:
             words = self.session.turns[-1].words
-            self._begin_turn(words, lambda: self.session.ask_again(self._sampling))
+            self._begin_turn(words, lambda _, sampling: self.session.ask_again(sampling))
 
     def pictures(self) -> Iterator[None]:
         """Yields whenever there is something new to draw; the last time when the turn has ended.
@@ -146,18 +147,23 @@ class Visit:
         self.session.close()
 
     def _begin_turn(self, words: str, ask: Asking) -> None:
+        """Accept a turn: from here on it can be stopped."""
         with self._news:
             if self._busy:
                 return
             self._busy = True
             mine = self.turns  # a new conversation replaces the list while this turn still ends
             mine.append(ShownTurn(words, TurnView()))
-        threading.Thread(target=self._follow, args=(mine, ask), name="turn", daemon=True).start()
+            events = ask(words, self._sampling)
+        follow = threading.Thread(
+            target=self._follow, args=(mine, events), name="turn", daemon=True
+        )
+        follow.start()
 
-    def _follow(self, mine: list[ShownTurn], ask: Asking) -> None:
+    def _follow(self, mine: list[ShownTurn], turn: Events) -> None:
         error = ""
         try:
-            with closing(ask()) as events:
+            with closing(turn) as events:
                 for event in events:
                     self._draw(mine, event)
         except SparseDoctorError as failure:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from textual import events
 from textual.widgets import Markdown
 
+from sparsedoctor.app.consultation.history import History
 from sparsedoctor.app.tui.prompt import LONGEST, Prompt
 from sparsedoctor.core.engine.protocol import EngineDied, EngineError, ModelInfo
 from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
@@ -78,6 +80,20 @@ async def test_escape_stops_and_keeps_what_was_written(open_chat: OpenChat) -> N
         assert "stopped by you" in str(chat.cards[0].query_one(".remarks").content)
         await chat.ask("And now?")
         assert answer(chat) == "Next."
+
+
+@pytest.mark.parametrize("key", ["escape", "ctrl+n"])
+async def test_a_key_right_after_the_question_stops_its_answer(
+    open_chat: OpenChat, key: str
+) -> None:
+    engine = ScriptedEngine([Reply(("a ",) * 10_000, delay=0.05), Reply(("Fresh.",))])
+    async with open_chat(engine) as chat:
+        await chat.ready()
+        await chat.type("First")
+        await chat.pilot.press("enter", key)
+        await chat.until(lambda: not chat.screen.busy)
+        await chat.ask("Second")
+        assert answer(chat) == "Fresh."
 
 
 async def test_while_an_answer_is_written_no_second_one_begins(open_chat: OpenChat) -> None:
@@ -229,3 +245,20 @@ async def test_leaving_while_an_answer_is_written_does_not_wait_for_it(open_chat
     async with open_chat(engine) as chat:
         await chat.send("First")
         await chat.pilot.press("ctrl+q")
+
+
+async def test_what_is_left_in_the_middle_of_an_answer_is_saved_as_reviewed(
+    open_chat: OpenChat, tmp_path: Path
+) -> None:
+    engine = ScriptedEngine([Reply(("Take warfarin 5 mg twice a day. ",) * 1000, delay=0.05)])
+    with History.open(tmp_path / "h.db") as history:
+        async with open_chat(engine, history=history) as chat:
+            await chat.send("What is warfarin?")
+            await chat.until(lambda: "warfarin" in answer(chat))
+            await chat.pilot.press("ctrl+q")
+        (conversation,) = history.conversations()
+        kept = history.messages(conversation.id)[1]
+    assert (kept.status, kept.error) == ("cancelled", "")
+    assert "dose removed" in kept.text
+    assert "5 mg" not in kept.text
+    assert kept.assessment["remarks"]

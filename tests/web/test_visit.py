@@ -14,7 +14,7 @@ from sparsedoctor.app.engine_on_demand import EngineOnDemand
 from sparsedoctor.app.model_files import ModelFile
 from sparsedoctor.app.session import Session
 from sparsedoctor.app.web.visit import Visit
-from sparsedoctor.core.engine.protocol import EngineDied, Sampling
+from sparsedoctor.core.engine.protocol import EngineDied, Finished, Sampling
 from sparsedoctor.core.engine.scripted import Reply, ScriptedEngine
 
 
@@ -114,6 +114,16 @@ def test_stop_in_one_tab_leaves_the_other_alone() -> None:
     assert first.latest.text == "one " * 20
     assert second.latest.cancelled
     assert second.latest.text == ""
+
+
+def test_a_cancel_counts_from_the_question_on_before_anything_is_asked_for() -> None:
+    visit = visit_on(ScriptedEngine([Reply(("a ",) * 20)] * 2))
+    run(visit, "first")
+    for ask in (lambda: visit.session.ask("hello"), visit.session.ask_again):
+        events = ask()
+        visit.session.cancel()
+        finished = [event for event in events if isinstance(event, Finished)]
+        assert [event.reason for event in finished] == ["cancelled"]
 
 
 def test_a_dead_engine_is_told_and_the_next_question_works() -> None:

@@ -22,6 +22,7 @@ from typing import Literal, Self
 from sparsedoctor.app.consultation.history import disk_file, encryption, search, tables
 from sparsedoctor.app.consultation.history.notices import HistoryNotice, Trouble
 from sparsedoctor.app.consultation.history.records import (
+    INTERRUPTED,
     Conversation,
     EndStatus,
     Match,
@@ -191,7 +192,8 @@ class History:
     ) -> None:
         """End an answer. `text` replaces what grew (the answer as reviewed); what is None stays.
 
-        An answer that has ended already (closing does that too) stays as it is.
+        An answer that has ended already (closing does that too) stays as it is. With the error
+        INTERRUPTED it was not reviewed; what is saved of it is.
         """
         with self._guard:
             growing = self._growing.pop(message, None)
@@ -310,7 +312,7 @@ class History:
             if self._closed:
                 return
             for message in list(self._growing):
-                self.answer_finish(message, "cancelled")
+                self.answer_finish(message, "cancelled", error=INTERRUPTED)
             if self._begun:
                 begun = tuple(self._begun)
                 self._storage.write(lambda on: tables.drop_empty(on, begun))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sparsedoctor.app.consultation.history import search
+from sparsedoctor.app.consultation.history.interrupted import reviewed
 from sparsedoctor.app.consultation.history.records import (
     INTERRUPTED,
     Conversation,
@@ -134,6 +135,8 @@ def finish(connection: sqlite3.Connection, message: str, ending: Ending, now: st
         return
     number, grown, conversation = row
     whole = grown + ending.rest if ending.text is None else ending.text
+    if ending.error == INTERRUPTED:
+        whole = reviewed(whole)
     connection.execute(
         "UPDATE message SET text = ?, status = ?, error = ?, writer = '',"
         " generation = coalesce(?, generation), routing = coalesce(?, routing),"
@@ -257,21 +260,24 @@ def branch(connection: sqlite3.Connection, message: str, conversation: str, now:
         " model_sha256, intake FROM conversation WHERE id = ?",
         (conversation, now, now, message, parent),
     )
-    numbers = connection.execute(
-        "SELECT number FROM message WHERE conversation = ? AND number <= ? ORDER BY number",
+    copied = connection.execute(
+        "SELECT number, status FROM message WHERE conversation = ? AND number <= ? ORDER BY number",
         (parent, last),
     ).fetchall()
-    for (number,) in numbers:
+    for number, status in copied:
         copy = connection.execute(
             f"INSERT INTO message ({COPIED}) SELECT lower(hex(randomblob(16))), ?, role, text,"
-            " created, CASE status WHEN 'streaming' THEN 'cancelled' ELSE status END, error,"
-            " generation, routing, assessment, '' FROM message WHERE number = ?",
+            " created, status, error, generation, routing, assessment, ''"
+            " FROM message WHERE number = ?",
             (conversation, number),
         ).lastrowid
-        (text,) = connection.execute(
-            "SELECT text FROM message WHERE number = ?", (copy,)
+        id, text = connection.execute(
+            "SELECT id, text FROM message WHERE number = ?", (copy,)
         ).fetchone()
-        search.index(connection, int(copy or 0), text)
+        if status == "streaming":  # it goes on elsewhere, and there it will be reviewed
+            finish(connection, id, Ending("cancelled", error=INTERRUPTED), now)
+        else:
+            search.index(connection, int(copy or 0), text)
     return True
 
 

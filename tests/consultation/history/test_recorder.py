@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sparsedoctor.app.consultation.consultation import Assessed, Consultation, FollowUp, Reviewed
-from sparsedoctor.app.consultation.history import History, summary_fields
+from sparsedoctor.app.consultation.history import History, history, summary_fields
 from sparsedoctor.app.consultation.history.recorder import (
     Recorder,
     model_sha256,
@@ -142,7 +142,18 @@ def test_what_is_cut_short_is_reviewed_before_it_is_kept(store: History) -> None
     assert answer.assessment["remarks"]
 
 
-def test_what_a_killed_program_left_is_reviewed_where_it_is_shown(tmp_path: Path) -> None:
+def _all_shown(store: History) -> list[str]:
+    """The answer of the only conversation, everywhere it comes up."""
+    (conversation,) = store.conversations()
+    messages = store.messages(conversation.id)
+    fields = summary_fields(conversation, messages, created="", versions={})
+    (turn,) = restored_turns(messages)
+    exported = [store.export(conversation.id, form) for form in ("markdown", "json")]
+    found = [match.excerpt for match in store.search("warfarin")]
+    return [turn.answer, fields.turns[0].answer, *exported, *found]
+
+
+def test_what_a_killed_program_left_is_reviewed_at_the_next_start(tmp_path: Path) -> None:
     program = (
         "import os, sys; from pathlib import Path\n"
         "from sparsedoctor.app.consultation.history import History, history\n"
@@ -153,13 +164,54 @@ def test_what_a_killed_program_left_is_reviewed_where_it_is_shown(tmp_path: Path
     file = tmp_path / "h.db"
     subprocess.run([sys.executable, "-c", program, str(file), DOSE])
     with History.open(file) as store:
+        shown = _all_shown(store)
+        assert len(shown) == 5
+        assert all(map(_is_reviewed, shown))
+
+
+def _growing(store: History) -> str:
+    """An answer that has begun to grow and is saved so far."""
+    conversation = store.begin()
+    store.add_user(conversation, "q")
+    answer = store.answer_begin(conversation)
+    store.answer_append(answer, DOSE)
+    return answer
+
+
+def test_what_grows_when_the_history_is_closed_is_reviewed(tmp_path: Path) -> None:
+    with History.open(tmp_path / "h.db") as store:
+        _growing(store)
+    with History.open(tmp_path / "h.db") as store:
+        shown = _all_shown(store)
+        assert len(shown) == 5
+        assert all(map(_is_reviewed, shown))
+
+
+def test_what_grows_in_another_window_is_reviewed_where_it_is_shown_and_branched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SAVE_SECONDS", 0.0)
+    with History.open(tmp_path / "h.db") as store, History.open(tmp_path / "h.db") as other:
+        answer = _growing(store)
+        assert all(map(_is_reviewed, _all_shown(other)))
+        branched = other.messages(other.branch(answer))[1]
+        assert (branched.status, _is_reviewed(branched.text)) == ("cancelled", True)
+        assert other.search("dose removed")
+        store.answer_append(answer, " It ")
+        store.answer_finish(answer, text="Reviewed.", assessment={"remarks": []})
+        (original,) = (one for one in store.conversations() if one.parent is None)
+        assert store.messages(original.id)[1].text == "Reviewed."
+
+
+def test_answers_that_earlier_versions_saved_without_review_are_shown_reviewed(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "h.db"
+    with History.open(file) as store:
+        store.answer_finish(_growing(store), "cancelled")
         (conversation,) = store.conversations()
-        messages = store.messages(conversation.id)
-        assert (messages[1].text, messages[1].error) == (DOSE, "interrupted")
-        fields = summary_fields(conversation, messages, created="", versions={})
-        (turn,) = restored_turns(messages)
-        for shown in (turn.answer, fields.turns[0].answer, store.export(conversation.id)):
-            assert _is_reviewed(shown)
+        assert store.messages(conversation.id)[1].text == DOSE
+        assert all(map(_is_reviewed, _all_shown(store)[:4]))
 
 
 def test_what_the_rules_wrote_is_no_suggestion_of_the_model(store: History) -> None:
