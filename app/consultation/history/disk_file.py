@@ -84,6 +84,12 @@ def remove_unfinished(path: Path) -> None:
     _remove(path, "new-*")
 
 
+def remove_with_sides(path: Path) -> None:
+    """Remove a file of this program's own and its side files, as far as they are there."""
+    for side in _SIDES:
+        Path(f"{path}{side}").unlink(missing_ok=True)
+
+
 def damaged_files(path: Path) -> list[Path]:
     """Damaged histories kept aside, with their side files."""
     return sorted(path.parent.glob(f"{glob.escape(path.name)}.damaged-*"))

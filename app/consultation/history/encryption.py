@@ -73,7 +73,7 @@ def convert(path: Path, old: str | None, new: str | None, now: str) -> list[Path
     finally:
         with contextlib.suppress(*database.database_errors()):
             opened.connection.close()
-        disk_file.remove_unfinished(path)
+        disk_file.remove_with_sides(copy)  # not another window's
         opened.lock.release()
     if new is None:
         return []
@@ -112,12 +112,14 @@ def _take_place(copy: Path, path: Path, *, plain: bool, encrypted: bool) -> None
     marker = disk_file.marker(path)
     if encrypted:
         marker.touch(mode=0o600)
-    # No connection of this process is open any more, so that the files may be opened by hand.
-    with copy.open("rb+") as file:
-        os.fsync(file.fileno())
-    # Windows replaces no file that is open; there the old blocks stay until they are used again.
-    old = path.open("rb+") if plain and sys.platform != "win32" else None
+    old = None
     try:
+        # No connection of this process is open any more, so that the files may be opened by hand.
+        with copy.open("rb+") as file:
+            os.fsync(file.fileno())
+        # Windows replaces no file that is open; there old blocks stay until they are used again.
+        if plain and sys.platform != "win32":
+            old = path.open("rb+")
         os.replace(copy, path)
         disk_file.sync_folder(path.parent)
         if old:

@@ -81,14 +81,19 @@ def open_file(path: Path, passphrase: str | None, now: str) -> Opened:
 def read_into(target: sqlite3.Connection, path: Path, passphrase: str | None) -> None:
     """Copy what can be read of a file that cannot be written; nothing when nothing can."""
     errors = database.database_errors()
+    lock = KeeperLock(path)
     try:
+        if not lock.share(0):
+            return  # another window replaces the file; a reader would stand in its way
         source = database.connect_read_only(path, passphrase)
+        with contextlib.closing(source), contextlib.suppress(*errors, schema.NotOurs):
+            if schema.version_of(source) == schema.VERSION:
+                with database.transaction(target):
+                    copying.copy_all(source, target, errors)
     except errors + (SparseDoctorError, ValueError):  # noqa: RUF005 (mypy cannot follow *)
         return
-    with contextlib.closing(source), contextlib.suppress(*errors, schema.NotOurs):
-        if schema.version_of(source) == schema.VERSION:
-            with database.transaction(target):
-                copying.copy_all(source, target, errors)
+    finally:
+        lock.release()
 
 
 def _open_locked(path: Path, passphrase: str | None, lock: KeeperLock) -> Opened:
@@ -100,9 +105,8 @@ def _open_locked(path: Path, passphrase: str | None, lock: KeeperLock) -> Opened
     try:
         return Opened(_checked(path, passphrase, lock, notices), lock, notices)
     except (_Damaged, _Older) as reason:
-        trouble = Trouble.DAMAGED_IN_USE if isinstance(reason, _Damaged) else Trouble.LOCKED
         if not lock.alone(KEEPER_SECONDS):
-            raise Unusable(HistoryNotice(trouble, {"path": str(path)})) from reason
+            return Opened(_mended(path, passphrase, lock, notices, reason), lock, notices)
     # Alone now, but another program may have mended the file in between: look again.
     try:
         connection = _checked(path, passphrase, lock, notices)
@@ -113,6 +117,22 @@ def _open_locked(path: Path, passphrase: str | None, lock: KeeperLock) -> Opened
         _migrate(connection, path)
     lock.share(KEEPER_SECONDS)
     return Opened(connection, lock, notices)
+
+
+def _mended(
+    path: Path,
+    passphrase: str | None,
+    lock: KeeperLock,
+    notices: list[HistoryNotice],
+    reason: _Damaged | _Older,
+) -> sqlite3.Connection:
+    """What the other window that has the file made of it meanwhile. Raises Unusable where that
+    one merely uses it."""
+    trouble = Trouble.DAMAGED_IN_USE if isinstance(reason, _Damaged) else Trouble.LOCKED
+    if lock.share(KEEPER_SECONDS):
+        with contextlib.suppress(_Damaged, _Older):
+            return _checked(path, passphrase, lock, notices)
+    raise Unusable(HistoryNotice(trouble, {"path": str(path)})) from reason
 
 
 def _checked(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 
 APPLICATION_ID = 0x53446F63  # "SDoc"
 
@@ -67,16 +68,30 @@ def version_of(connection: sqlite3.Connection) -> int:
 
     Raises NotOurs for somebody else's database.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    with _one_moment(connection):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if application == APPLICATION_ID and version > 0:
         return int(version)
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not names and not version and not application:
         return 0
     if {"conversation", "message", "upkeep"} <= names:
         return -1
     raise NotOurs
+
+
+@contextlib.contextmanager
+def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read everything inside as it was at one moment: another program may be making the tables."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from sparsedoctor.app.consultation.history import History, Trouble, opening, schema
+from sparsedoctor.app.consultation.history import (
+    History,
+    Trouble,
+    database,
+    disk_file,
+    opening,
+    schema,
+)
 from sparsedoctor.core.errors import SparseDoctorError
 
 
@@ -90,6 +97,48 @@ def test_damage_found_while_another_window_is_open_is_left_to_it(
         assert not store.saved
     assert not list(tmp_path.glob("h.db.damaged-*"))
     first.close()
+
+
+def test_what_another_window_mended_meanwhile_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "KEEPER_SECONDS", 1.0)
+    file, whole = tmp_path / "h.db", tmp_path / "whole.db"
+    _filled(whole, 3)
+    file.write_bytes(b"not a database")
+    other = disk_file.KeeperLock(file)
+    assert other.share(0)  # it mended the file, and uses it
+
+    class Mending(disk_file.KeeperLock):
+        def alone(self, seconds: float) -> bool:
+            whole.replace(file)
+            return super().alone(seconds)
+
+    monkeypatch.setattr(opening, "KeeperLock", Mending)
+    with History.open(file) as store:
+        assert (store.saved, store.take_notices()) == (True, ())
+        assert len(store.conversations()) == 3
+    other.release()
+
+
+def test_tables_that_another_window_makes_meanwhile_are_no_damage(tmp_path: Path) -> None:
+    file = tmp_path / "h.db"
+    disk_file.prepare(file)
+    connection = database.connect(file)
+
+    class Watched:
+        """Between two looks of this window another one makes the tables."""
+
+        in_transaction = property(lambda self: connection.in_transaction)
+
+        def execute(self, statement: str) -> sqlite3.Cursor:
+            if "sqlite_master" in statement:
+                History.open(file).close()
+            return connection.execute(statement)
+
+    assert schema.version_of(Watched()) == 0  # type: ignore[arg-type]
+    assert schema.version_of(connection) == schema.VERSION
+    connection.close()
 
 
 def test_another_programs_database_is_refused_and_untouched(tmp_path: Path) -> None:

@@ -166,6 +166,51 @@ def test_an_open_window_prevents_the_conversion(
 
 
 @pytest.mark.usefixtures("cipher")
+def test_a_second_conversion_at_once_leaves_the_first_alone(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "KEEPER_SECONDS", 0.1)
+    _fill(file)
+    first = disk_file.KeeperLock(file)
+    assert first.share(0)
+    of_first = Path(f"{file}.new-of-first")
+    own = disk_file.unfinished_path
+
+    def unfinished_path(path: Path) -> Path:
+        of_first.touch()  # begun after the second one looked for left ones
+        return own(path)
+
+    monkeypatch.setattr(disk_file, "unfinished_path", unfinished_path)
+    with pytest.raises(SparseDoctorError, match="open in another window"):
+        convert_history(None, PASSPHRASE, file)
+    assert of_first.exists()
+    assert sorted(file.parent.glob("*.new-*")) == [of_first]
+    first.release()
+
+
+@pytest.mark.usefixtures("cipher")
+def test_a_window_opened_during_a_conversion_keeps_out_of_its_way(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "KEEPER_SECONDS", 0.1)
+    _fill(file)
+    converting = disk_file.KeeperLock(file)
+    assert converting.alone(0)
+    with History.open(file) as store:
+        assert not store.saved
+        assert store.conversations() == []  # reading would hold the file that is replaced
+    converting.release()
+
+
+@pytest.mark.usefixtures("cipher")
+def test_a_copy_that_is_gone_leaves_a_plain_file_plain(file: Path) -> None:
+    _fill(file)
+    with pytest.raises(FileNotFoundError):
+        encryption._take_place(Path(f"{file}.gone"), file, plain=True, encrypted=True)
+    assert not is_encrypted(file)
+
+
+@pytest.mark.usefixtures("cipher")
 def test_a_passphrase_for_a_plain_history_is_told_to_be_needless(file: Path) -> None:
     _fill(file)
     with History.open(file, "needless") as store:
