@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from sparsedoctor.core.errors import SparseDoctorError
@@ -24,32 +23,6 @@ from sparsedoctor.core.files import sha256_of
 MARKER = "complete.json"
 PREFIX = "checkpoint-"
 _STATE = "trainer_state.json"  # the Trainer's own: steps, log, the best checkpoint
-# How a file system says that it has no locks: a run goes on without.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-
-
-@contextmanager
-def in_use(run: Path) -> Iterator[None]:
-    """Hold the folder of a run, so that no second process writes into it.
-
-    Raises SparseDoctorError while another one does. Ends with the process, however it ends.
-    """
-    lock = FileLock(run / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise SparseDoctorError(
-            f"{run} is in use by another training; wait for it or stop it, or name another folder"
-        ) from error
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise SparseDoctorError(f"cannot write in {run}: {error.strerror}") from error
-    except NotImplementedError:
-        pass
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def mark_complete(run: Path, step: int, *, last: bool = False) -> None:

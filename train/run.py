@@ -21,6 +21,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.files import ADAPTER, RUN_FILE
+from sparsedoctor.core.in_use import in_use
 from sparsedoctor.core.moe.adapter import adapter_state, save_adapter
 from sparsedoctor.core.moe.adapter_description import AdapterDescription, BaseShape
 from sparsedoctor.core.moe.base import Base, load_base
@@ -30,7 +31,6 @@ from sparsedoctor.train.checkpoints import (
     check_disk_space,
     disk_errors,
     ends_training,
-    in_use,
     keep_only_until,
     sound_checkpoint,
     step_of,
@@ -79,7 +79,7 @@ def resume_run(output: Path) -> int:
     if (output / ADAPTER).exists():
         raise SparseDoctorError(f"{output} is finished; its adapter is {output / ADAPTER}")
     first = process_rank() == 0
-    with in_use(output) if first else contextlib.nullcontext():
+    with in_use(output, "training") if first else contextlib.nullcontext():
         checkpoint = sound_checkpoint(output, tell=print if first else lambda _: None)
         return _run(settings, output, checkpoint, record)
 
@@ -104,7 +104,7 @@ def _run(
     with contextlib.ExitStack() as stack:
         if process_rank() == 0:
             if record is None:
-                stack.enter_context(in_use(output))
+                stack.enter_context(in_use(output, "training"))
                 _refuse_another_run(output)  # may have begun while this one read its data
             stack.enter_context(disk_errors(output))
             if record is None:

@@ -104,6 +104,16 @@ def test_answers_whose_run_nothing_names_are_left_alone(tmp_path: Path, note: st
     assert (tmp_path / ANSWERS).read_bytes() == before
 
 
+def test_two_runs_at_once_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    with Journal(tmp_path, IDENTITY) as journal:
+        for identity in (IDENTITY, IDENTITY | {"model": "another"}):
+            with pytest.raises(SparseDoctorError, match="in use by another evaluation"):
+                Journal(tmp_path, identity)
+        journal.add(answer(0))
+    with Journal(tmp_path, IDENTITY) as journal:
+        assert len(journal.done) == 1
+
+
 def test_a_run_that_answered_nothing_is_in_nobodys_way(tmp_path: Path) -> None:
     with Journal(tmp_path, IDENTITY):
         pass

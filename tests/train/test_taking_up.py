@@ -17,9 +17,10 @@ from tiny_models import make_tiny_model
 from tiny_runs import tiny_settings
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.in_use import in_use
 from sparsedoctor.core.moe.adapter_description import AdapterDescription
 from sparsedoctor.train import run as running
-from sparsedoctor.train.checkpoints import in_use, last_checkpoint
+from sparsedoctor.train.checkpoints import last_checkpoint
 from sparsedoctor.train.cli import main
 from sparsedoctor.train.run import resume_run, start_run
 
@@ -155,8 +156,8 @@ def test_a_file_system_without_locks_is_none_to_refuse(
     def none(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("sparsedoctor.train.checkpoints.FileLock.acquire", none)
-    with in_use(tmp_path):
+    monkeypatch.setattr("sparsedoctor.core.in_use.FileLock.acquire", none)
+    with in_use(tmp_path, "training"):
         pass
 
 
@@ -171,7 +172,7 @@ def test_a_run_in_use_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixtur
     shutil.rmtree(run / "adapter")
     (run / "checkpoint-9").mkdir()  # as if it were being written
     log = (run / "log.jsonl").read_bytes()
-    with in_use(run):
+    with in_use(run, "training"):
         assert main(["--resume", str(run)]) == 2
         assert "in use by another training" in capsys.readouterr().err
         (run / "run.json").rename(run / "away.json")  # a second beginning in the same folder

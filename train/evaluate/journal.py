@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.in_use import in_use
 from sparsedoctor.train.evaluate.questions import Question
 from sparsedoctor.train.evaluate.scoring import Verdict
 
@@ -63,19 +64,23 @@ def answer_of(question: Question, verdict: Verdict) -> Answer:
 class Journal:
     """Appends answers to `folder`; `done` holds those of an earlier, interrupted run.
 
-    `identity` says what run this is. Raises SparseDoctorError when the folder holds another one.
+    `identity` says what run this is. Raises SparseDoctorError when the folder holds another one,
+    or another process writes into it. To be left as a context.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self._folder = folder
-        earlier = read_answers(folder, torn=True)
-        if earlier:  # a run that answered nothing is in nobody's way
-            check_identity(folder, identity)
-        write_json(folder / RUN, identity)
-        self.done = {answer.id: answer for answer in earlier}
-        self._rewrite(self.done.values())  # without a line that an interruption cut
-        # Unbuffered: what a full disk did not take is not tried again while closing.
-        self._file = (folder / ANSWERS).open("ab", buffering=0)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(in_use(folder, "evaluation"))
+            earlier = read_answers(folder, torn=True)
+            if earlier:  # a run that answered nothing is in nobody's way
+                check_identity(folder, identity)
+            write_json(folder / RUN, identity)
+            self.done = {answer.id: answer for answer in earlier}
+            self._rewrite(self.done.values())  # without a line that an interruption cut
+            # Unbuffered: what a full disk did not take is not tried again while closing.
+            self._file = stack.enter_context((folder / ANSWERS).open("ab", buffering=0))
+            self._held = stack.pop_all()
 
     def add(self, answer: Answer) -> None:
         rest = memoryview(answer.line().encode())
@@ -105,7 +110,7 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._held.close()
 
     def _rewrite(self, answers: Iterable[Answer]) -> None:
         write_text(self._folder / ANSWERS, "".join(answer.line() for answer in answers))

@@ -82,18 +82,18 @@ def run_benchmark(
                 bar.update()
         seconds = time.perf_counter() - began
         answers = journal.finish([question.id for question in loaded.questions])
-    result = result_of(
-        benchmark,
-        loaded,
-        settings,
-        wording,
-        backend.record,
-        answers,
-        hashes,
-        answered_now=len(answers) - before,
-        seconds=seconds,
-    )
-    write_json(output / RESULT, result)
+        result = result_of(
+            benchmark,
+            loaded,
+            settings,
+            wording,
+            backend.record,
+            answers,
+            hashes,
+            answered_now=len(answers) - before,
+            seconds=seconds,
+        )
+        write_json(output / RESULT, result)
     return result
 
 
