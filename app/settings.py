@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from sparsedoctor.app.consultation.history import write_private
@@ -52,7 +53,8 @@ def save_settings(settings: Settings) -> None:
         try:
             load_settings()
         except DamagedSettings:
-            os.replace(path, path.with_name(f"{path.name}.damaged"))
+            with suppress(FileNotFoundError):  # another window has done so
+                os.replace(path, path.with_name(f"{path.name}.damaged"))
         write_private(path, json.dumps(asdict(settings), indent=2) + "\n")
     except (SparseDoctorError, OSError) as error:
         raise SparseDoctorError(f"What you chose holds until you leave: {error}") from error

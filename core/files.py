@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from pathlib import Path
 
 from sparsedoctor.core.errors import SparseDoctorError
@@ -15,6 +17,19 @@ def sha256_of(path: Path) -> str:
     """sha256 of a file's content, in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write so that a reader sees the old file or the whole new one, also where two programs write
+    at once. Raises OSError."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
 
 
 def refuse_run(folder: Path) -> None:

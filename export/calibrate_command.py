@@ -17,6 +17,7 @@ from sparsedoctor.core.bundle import PREFIX, read_bundle
 from sparsedoctor.core.engine.child import ChildEngine
 from sparsedoctor.core.engine.protocol import EngineSettings
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import replace_text
 from sparsedoctor.core.models import find_model
 from sparsedoctor.export.adapter import SETTINGS_FILE
 from sparsedoctor.export.json_lines import KNOWN, json_objects, question_of
@@ -138,8 +139,6 @@ def _note_in_adapter(folder: Path, profile: dict[str, Any]) -> None:
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
         text = json.dumps({**settings, "profile": profile}, indent=2, ensure_ascii=False) + "\n"
-        part = file.with_name(f".{file.name}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
+        replace_text(file, text)
     except (OSError, ValueError) as error:
         raise SparseDoctorError(f"cannot note the profile in {file}: {error}") from error

@@ -23,13 +23,7 @@ def replacing_folder(path: Path, *, force: bool, need: int) -> Iterator[Path]:
     replaced; a folder that holds anything else never is. Raises SparseDoctorError.
     """
     path = Path(os.path.abspath(path))
-    if path.exists() and not path.is_dir():
-        raise SparseDoctorError(f"{path} is a file; this layout writes a folder")
-    if path.exists() and any(path.iterdir()):
-        if not force:
-            raise SparseDoctorError(f"{path} exists already; --force replaces it")
-        if not any((path / mark).is_file() for mark in ("routing.json", "sparsedoctor.json")):
-            raise SparseDoctorError(f"{path} holds no earlier export; give another folder")
+    _refuse_taken(path, force=force)
     if not path.parent.is_dir():
         raise SparseDoctorError(f"there is no folder {path.parent} to write {path.name} into")
     for old in path.parent.glob(f".{path.name}.*.part"):
@@ -41,6 +35,7 @@ def replacing_folder(path: Path, *, force: bool, need: int) -> Iterator[Path]:
     try:
         part.mkdir()
         yield part
+        _refuse_taken(path, force=force)  # something may have come meanwhile
         if path.exists():
             shutil.rmtree(path)
         part.rename(path)
@@ -52,3 +47,14 @@ def replacing_folder(path: Path, *, force: bool, need: int) -> Iterator[Path]:
         raise SparseDoctorError(f"cannot write {path}: {error.strerror}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _refuse_taken(path: Path, *, force: bool) -> None:
+    """Raise SparseDoctorError where a folder must not be replaced."""
+    if path.exists() and not path.is_dir():
+        raise SparseDoctorError(f"{path} is a file; this layout writes a folder")
+    if path.exists() and any(path.iterdir()):
+        if not force:
+            raise SparseDoctorError(f"{path} exists already; --force replaces it")
+        if not any((path / mark).is_file() for mark in ("routing.json", "sparsedoctor.json")):
+            raise SparseDoctorError(f"{path} holds no earlier export; give another folder")

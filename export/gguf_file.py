@@ -154,7 +154,7 @@ def replacing(path: Path, *, force: bool, need: int) -> Iterator[Path]:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.replace(path)
+        _publish(part, path, force=force)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SparseDoctorError(
@@ -165,12 +165,30 @@ def replacing(path: Path, *, force: bool, need: int) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def _publish(part: Path, path: Path, *, force: bool) -> None:
+    """Give `part` its name. What came there meanwhile is replaced with `force` only."""
+    if not force:
+        try:
+            os.link(part, path)
+            return
+        except FileExistsError as error:
+            raise _taken(path) from error
+        except OSError as error:  # no hard links here: the moment between is all that is left
+            if path.exists():
+                raise _taken(path) from error
+    part.replace(path)
+
+
+def _taken(path: Path) -> SparseDoctorError:
+    return SparseDoctorError(f"{path} exists already; --force replaces it")
+
+
 def check_place(path: Path, *, force: bool, need: int) -> None:
     """Refuse a place that is taken, cannot be written or lacks `need` bytes; clear old leavings."""
     if path.is_dir():
         raise SparseDoctorError(f"{path} is a folder; give the name of a file")
     if path.exists() and not force:
-        raise SparseDoctorError(f"{path} exists already; --force replaces it")
+        raise _taken(path)
     if not path.parent.is_dir():
         raise SparseDoctorError(f"there is no folder {path.parent} to write {path.name} into")
     for old in path.parent.glob(f".{path.name}.*.part"):

@@ -5,6 +5,7 @@ quantize(Path("model-f32.gguf"), Path("model-q4.gguf"), "Q4_K_M")
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,7 +55,9 @@ def quantize(
     read_header(source)
     if source.resolve() == destination.resolve():
         raise EngineError(f"{source} cannot be quantised onto itself; name another output file")
-    partial = destination.with_name(f".{destination.name}.{type_name.lower()}.part")
+    # Named as its destination's leavings are, which whoever writes there again clears.
+    name = destination.name.removeprefix(".")
+    partial = destination.with_name(f".{name}.{os.getpid()}.{type_name.lower()}.part")
     request, data = _request(source, partial, type_name, imatrix or {}, threads)
     process = EngineProcess()
     try:

@@ -270,8 +270,13 @@ def published(tmp_path: Path) -> Iterator[str]:
 
 def test_a_fetched_file_is_whole_and_its_hash_is_shown(published: str, tmp_path: Path) -> None:
     target = tmp_path / "deep" / "file.json"
+    target.parent.mkdir()
+    another = target.with_name("file.json.part")  # of a second call, or anybody's
+    another.write_text("another's")
     size, sha256 = fetch(f"{published}/file.json", target)
     assert target.read_bytes() == b"[1, 2, 3]"
+    assert {path.name for path in target.parent.iterdir()} == {target.name, another.name}
+    assert another.read_text() == "another's"
     assert size == 9
     assert sha256 == hashlib.sha256(b"[1, 2, 3]").hexdigest()
     with pytest.raises(SparseDoctorError, match="by hand"):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sparsedoctor.app.settings import Settings, load_settings, save_settings
+from sparsedoctor.app import settings
+from sparsedoctor.app.settings import DamagedSettings, Settings, load_settings, save_settings
 from sparsedoctor.core.errors import SparseDoctorError
 
 DEFAULT = "sparsedoctor-dark"
@@ -75,3 +76,15 @@ def test_a_folder_that_cannot_be_made_is_told(file: Path) -> None:
         save_settings(Settings(theme="x"))
     with pytest.raises(SparseDoctorError, match="cannot create the folder"):
         load_settings()
+
+
+def test_a_damaged_file_that_another_window_has_put_aside_is_no_trouble(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged() -> Settings:
+        raise DamagedSettings("seen before the other window took it away")
+
+    monkeypatch.setattr(settings, "load_settings", damaged)
+    save_settings(Settings(theme="nord"))
+    monkeypatch.undo()
+    assert "nord" in file.read_text()

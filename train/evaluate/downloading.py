@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -40,7 +41,7 @@ def download(benchmark: Benchmark, data: Path) -> None:
 
 def fetch(address: str, target: Path) -> tuple[int, str]:
     """Write what `address` gives to `target`, whole or not at all; its bytes and sha256."""
-    partial = target.with_name(target.name + ".part")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     digest, size = hashlib.sha256(), 0
     try:
         with urllib.request.urlopen(address, timeout=_TIMEOUT) as source:

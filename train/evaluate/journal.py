@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import replace_text
 from sparsedoctor.core.in_use import in_use
 from sparsedoctor.train.evaluate.questions import Question
 from sparsedoctor.train.evaluate.scoring import Verdict
@@ -188,12 +188,8 @@ def write_text(path: Path, text: str) -> None:
 
     Raises SparseDoctorError when the disk is full or the place cannot be written to.
     """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
+        replace_text(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            fresh.unlink(missing_ok=True)
         raise SparseDoctorError(f"cannot write {path}: {error.strerror}") from error

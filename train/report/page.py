@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import replace_text
 from sparsedoctor.train.report.findings import Finding, findings
 from sparsedoctor.train.report.pictures import draw_all
 from sparsedoctor.train.report.record import RunRecord, read_run
@@ -79,9 +80,7 @@ def write_report(run: Path) -> Path:
         (run / PICTURES).mkdir(exist_ok=True)
         for name, content in pictures.items():
             (run / PICTURES / f"{name}.png").write_bytes(content)
-        fresh = path.with_suffix(".part")
-        fresh.write_text(build_page(record, found, pictures), encoding="utf-8")
-        fresh.replace(path)
+        replace_text(path, build_page(record, found, pictures))
     except OSError as error:
         raise SparseDoctorError(f"cannot write the report in {run}: {error.strerror}") from error
     return path
