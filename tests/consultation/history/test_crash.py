@@ -207,6 +207,7 @@ def test_two_programs_may_begin_the_same_file(tmp_path: Path) -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == "open\n"
         for process in programs:
+            assert process.poll() is None  # it ends by itself where something is not saved
             said, _ = _kill_after(process, 0.05)
             with History.open(file) as store:
                 assert store.take_notices() == ()
