@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
+import shutil
 from pathlib import Path
+
+import psutil
 
 from sparsedoctor.core.errors import SparseDoctorError
 
@@ -26,10 +30,21 @@ def replace_text(path: Path, text: str) -> None:
     try:
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
+
+
+def clear_leavings(path: Path) -> None:
+    """Remove what programs that are gone left half written beside `path`: .NAME.PID.part."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        words = left.name.removeprefix(f".{path.name}.").split(".")
+        if any(word.isdigit() and not psutil.pid_exists(int(word)) for word in words):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def refuse_run(folder: Path) -> None:

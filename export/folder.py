@@ -9,9 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import clear_leavings
 from sparsedoctor.export.gguf_file import check_disk
 
 
@@ -26,10 +25,7 @@ def replacing_folder(path: Path, *, force: bool, need: int) -> Iterator[Path]:
     _refuse_taken(path, force=force)
     if not path.parent.is_dir():
         raise SparseDoctorError(f"there is no folder {path.parent} to write {path.name} into")
-    for old in path.parent.glob(f".{path.name}.*.part"):
-        words = old.name.removeprefix(f".{path.name}.").split(".")
-        if any(word.isdigit() and not psutil.pid_exists(int(word)) for word in words):
-            shutil.rmtree(old, ignore_errors=True)
+    clear_leavings(path)
     check_disk(path.parent, need, path.name)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

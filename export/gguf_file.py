@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import psutil
 from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
 
 from sparsedoctor.core.bundle import PREFIX
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import clear_leavings
 from sparsedoctor.core.gguf_header import read_header
 from sparsedoctor.export.types import stored_bytes
 
@@ -187,14 +187,11 @@ def check_place(path: Path, *, force: bool, need: int) -> None:
     """Refuse a place that is taken, cannot be written or lacks `need` bytes; clear old leavings."""
     if path.is_dir():
         raise SparseDoctorError(f"{path} is a folder; give the name of a file")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:  # a link that leads nowhere too
         raise _taken(path)
     if not path.parent.is_dir():
         raise SparseDoctorError(f"there is no folder {path.parent} to write {path.name} into")
-    for old in path.parent.glob(f".{path.name}.*.part"):
-        words = old.name.removeprefix(f".{path.name}.").split(".")
-        if any(word.isdigit() and not psutil.pid_exists(int(word)) for word in words):
-            old.unlink(missing_ok=True)
+    clear_leavings(path)
     check_disk(path.parent, need, path.name)
 
 

@@ -207,10 +207,12 @@ class Consultation:
                 elif isinstance(event, Finished):
                     finished = event
                 yield event
-        finally:  # also when the model fails or the reader leaves in the middle
-            text = finished.text if finished else grown
-            reviewed = self._review(text, finished, language)
-        yield reviewed
+        except BaseException as error:
+            reviewed = self._review(grown, None, language)
+            if grown and isinstance(error, Exception):  # the model failed, and somebody reads
+                yield reviewed
+            raise
+        yield self._review(finished.text if finished else grown, finished, language)
 
     def _review(self, answer: str, finished: Finished | None, language: Language) -> Reviewed:
         checked = review(answer, language, numbers_for(self.region))

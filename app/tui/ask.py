@@ -74,19 +74,30 @@ def _say_where_words_go(model: Model, question: str, *, quiet: bool) -> None:
 def _printed(events: Iterable[ConsultationEvent], *, stream: bool, quiet: bool) -> TurnView:
     """Print what belongs to the answer, as it comes or at the end."""
     view, streamed = TurnView(), ""
-    for event in events:
-        view = view.apply(event)
-        if isinstance(event, Assessed):
-            _print_assessment(event.assessment.most_urgent(), quiet=quiet)
-        elif isinstance(event, FollowUp) and view.assessment:
-            print(wording(view.assessment.language).follow_up)
-            print("".join(f"- {question}\n" for question in event.questions), flush=True)
-        elif isinstance(event, TextDelta) and stream:
-            print(event.text, end="", flush=True)
-            streamed += event.text
-        elif isinstance(event, Notice) and not quiet:
-            spoken = language_of_interface(view.assessment)
-            print(in_language(f"note: {event.message}", spoken), file=sys.stderr)
+    try:
+        for event in events:
+            view = view.apply(event)
+            if isinstance(event, Assessed):
+                _print_assessment(event.assessment.most_urgent(), quiet=quiet)
+            elif isinstance(event, FollowUp) and view.assessment:
+                print(wording(view.assessment.language).follow_up)
+                print("".join(f"- {question}\n" for question in event.questions), flush=True)
+            elif isinstance(event, TextDelta) and stream:
+                print(event.text, end="", flush=True)
+                streamed += event.text
+            elif isinstance(event, Notice) and not quiet:
+                spoken = language_of_interface(view.assessment)
+                print(in_language(f"note: {event.message}", spoken), file=sys.stderr)
+    except SparseDoctorError:
+        if view.text:  # what came before the model failed, reviewed
+            _print_end(view, streamed, stream=stream)
+        raise
+    _print_end(view, streamed, stream=stream)
+    return view
+
+
+def _print_end(view: TurnView, streamed: str, *, stream: bool) -> None:
+    """What of the answer is not on standard output yet."""
     if not stream:
         print(view.text, end="")
         streamed = view.text
@@ -96,7 +107,6 @@ def _printed(events: Iterable[ConsultationEvent], *, stream: bool, quiet: bool) 
         # Words already on standard output cannot be taken back; what may be shown follows.
         words = wording(language_of_interface(view.assessment))
         print(f"\n[{words.replaced}]\n{view.text}", flush=True)
-    return view
 
 
 def _print_assessment(assessment: Assessment, *, quiet: bool) -> None:

@@ -279,6 +279,10 @@ def test_a_fetched_file_is_whole_and_its_hash_is_shown(published: str, tmp_path:
     assert another.read_text() == "another's"
     assert size == 9
     assert sha256 == hashlib.sha256(b"[1, 2, 3]").hexdigest()
+    gone = target.with_name(f".{target.name}.{2**22 + 1}.part")  # of a process that was killed
+    gone.write_text("half")
+    fetch(f"{published}/file.json", target)
+    assert not gone.exists()
     with pytest.raises(SparseDoctorError, match="by hand"):
         fetch(f"{published}/absent.json", tmp_path / "absent.json")
     assert not (tmp_path / "absent.json").exists()

@@ -43,6 +43,13 @@ def test_a_file_that_came_meanwhile_is_replaced_with_force_only(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_that_leads_nowhere_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.symlink_to(tmp_path / "nowhere.gguf")
+    with pytest.raises(SparseDoctorError, match="exists already"):
+        check_place(path, force=False, need=1)
+
+
 @pytest.mark.parametrize(
     ("force", "said"), [(False, "exists already"), (True, "no earlier export")]
 )

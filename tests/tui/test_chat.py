@@ -112,11 +112,12 @@ async def test_a_dead_engine_is_told_in_plain_words_and_the_next_question_works(
     open_chat: OpenChat,
 ) -> None:
     died = EngineDied("The model's process ended unexpectedly.")
-    engine = ScriptedEngine([Reply(("Half an ",), failure=died), Reply(("Whole.",))])
+    half = Reply(("Half an answer: take warfarin 5 mg twice a day.",), failure=died)
+    engine = ScriptedEngine([half, Reply(("Whole.",))])
     async with open_chat(engine) as chat:
         card = await chat.ask("First")
         assert "ended unexpectedly" in str(card.query_one(".remarks").content)
-        assert answer(chat) == "Half an "
+        assert answer(chat).startswith("Half an answer: take warfarin [dose removed")
         await chat.ask("Second")
         assert answer(chat) == "Whole."
 

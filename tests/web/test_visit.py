@@ -128,10 +128,13 @@ def test_a_cancel_counts_from_the_question_on_before_anything_is_asked_for() -> 
 
 def test_a_dead_engine_is_told_and_the_next_question_works() -> None:
     died = EngineDied("The model's process ended unexpectedly.")
-    visit = visit_on(ScriptedEngine([Reply(("Half ",), failure=died), Reply(("Whole",))]))
+    half = ("Half a tablet. ", "Take warfarin 5 mg twice a day.")
+    visit = visit_on(ScriptedEngine([Reply(half, failure=died), Reply(("Whole",))]))
     run(visit, "first")
     assert "ended unexpectedly" in visit.turns[0].error
-    assert visit.turns[0].view.text == "Half "
+    shown = visit.turns[0].view.text
+    assert shown.startswith("Half a tablet. Take warfarin [dose removed")
+    assert visit.turns[0].view.remarks
     assert run(visit, "second")[-1] == "Whole"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.core.files import clear_leavings
 from sparsedoctor.train.evaluate.benchmarks import Benchmark
 
 _CHUNK = 1 << 16  # bytes
@@ -41,6 +42,7 @@ def download(benchmark: Benchmark, data: Path) -> None:
 
 def fetch(address: str, target: Path) -> tuple[int, str]:
     """Write what `address` gives to `target`, whole or not at all; its bytes and sha256."""
+    clear_leavings(target)
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     digest, size = hashlib.sha256(), 0
     try:
@@ -60,9 +62,10 @@ def fetch(address: str, target: Path) -> tuple[int, str]:
             raise OSError(f"{size:,} of {total:,} bytes came")
         partial.replace(target)
     except (OSError, ValueError) as error:
-        partial.unlink(missing_ok=True)
         reason = getattr(error, "reason", error)
         raise SparseDoctorError(
             f"cannot fetch {address} ({reason}); fetch it by hand and put it at {target}"
         ) from error
+    finally:
+        partial.unlink(missing_ok=True)
     return size, digest.hexdigest()

@@ -73,7 +73,8 @@ def convert(path: Path, old: str | None, new: str | None, now: str) -> list[Path
     finally:
         with contextlib.suppress(*database.database_errors()):
             opened.connection.close()
-        disk_file.remove_with_sides(copy)  # not another window's
+        with contextlib.suppress(OSError):
+            disk_file.remove_with_sides(copy)  # not another window's
         opened.lock.release()
     if new is None:
         return []

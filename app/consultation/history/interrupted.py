@@ -6,18 +6,28 @@ links, numbers) hold for it too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from sparsedoctor.app.consultation.history.records import Message
 
 
-def shown_text(message: Message) -> str:
-    """The text of `message` as it may be shown. A reviewed answer has an assessment."""
-    if message.role == "user" or message.assessment:
-        return message.text
-    return reviewed(message.text)
+def shown_texts(messages: Sequence[Message]) -> list[str]:
+    """The texts of a conversation's messages as they may be shown."""
+    region, texts = "", []
+    for message in messages:
+        if message.role == "user":
+            region = region_of(message.assessment) or region
+        # A reviewed answer has an assessment.
+        checked = message.role == "user" or bool(message.assessment) or of_rules(message.generation)
+        texts.append(message.text if checked else reviewed(message.text, region))
+    return texts
 
 
-def reviewed(text: str) -> str:
-    """`text` of a model after the checks of a finished answer; twice is as good as once."""
+def reviewed(text: str, region: str) -> str:
+    """`text` of a model after the checks of a finished answer; twice is as good as once.
+
+    The emergency numbers of `region`, "" where it is unknown, may stay in it.
+    """
     if not text:
         return text
     # the rules take a while to load, and this is rare
@@ -25,4 +35,15 @@ def reviewed(text: str) -> str:
     from sparsedoctor.app.consultation.numbers import numbers_for
     from sparsedoctor.app.consultation.review import review
 
-    return review(text, language_of(text), numbers_for(None)).text
+    return review(text, language_of(text), numbers_for(region)).text
+
+
+def region_of(assessment: Mapping[str, object]) -> str:
+    """Where the person was when they asked, "" when nobody knew."""
+    numbers = assessment.get("numbers")
+    return str(numbers.get("region") or "") if isinstance(numbers, Mapping) else ""
+
+
+def of_rules(generation: Mapping[str, object]) -> bool:
+    """Whether the rules wrote an answer, not the model."""
+    return generation.get("written_by") == "rules"

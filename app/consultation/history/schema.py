@@ -13,6 +13,8 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 
+from sparsedoctor.app.consultation.history.database import database_errors
+
 APPLICATION_ID = 0x53446F63  # "SDoc"
 
 # Migration n takes a history from version n to n + 1. They are history themselves: add, never edit.
@@ -91,7 +93,8 @@ def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(*database_errors()):  # some failures have ended it already
+            connection.execute("ROLLBACK")
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sparsedoctor.app.consultation.history import search
-from sparsedoctor.app.consultation.history.interrupted import reviewed
+from sparsedoctor.app.consultation.history.interrupted import of_rules, region_of, reviewed
 from sparsedoctor.app.consultation.history.records import (
     INTERRUPTED,
     Conversation,
@@ -129,14 +129,19 @@ def grow(connection: sqlite3.Connection, message: str, text: str) -> None:
 def finish(connection: sqlite3.Connection, message: str, ending: Ending, now: str) -> None:
     """End an answer; one that was deleted meanwhile stays so."""
     row = connection.execute(
-        "SELECT number, text, conversation FROM message WHERE id = ?", (message,)
+        "SELECT number, text, conversation, generation FROM message WHERE id = ?", (message,)
     ).fetchone()
     if row is None:
         return
-    number, grown, conversation = row
+    number, grown, conversation, generation = row
     whole = grown + ending.rest if ending.text is None else ending.text
-    if ending.error == INTERRUPTED:
-        whole = reviewed(whole)
+    if ending.error == INTERRUPTED and not of_rules(_mapping(generation)):
+        asked = connection.execute(
+            "SELECT assessment FROM message WHERE conversation = ? AND role = 'user' AND number < ?"
+            " ORDER BY number DESC LIMIT 1",
+            (conversation, number),
+        ).fetchone()
+        whole = reviewed(whole, region_of(_mapping(asked[0])) if asked else "")
     connection.execute(
         "UPDATE message SET text = ?, status = ?, error = ?, writer = '',"
         " generation = coalesce(?, generation), routing = coalesce(?, routing),"
@@ -211,13 +216,19 @@ def find(connection: sqlite3.Connection, query: str, limit: int) -> list[Match]:
     condition, parameters = search.condition(query)
     rows = connection.execute(
         "SELECT message.conversation, conversation.title, message.id, message.role,"
-        " message.created, message.text FROM words"
+        " message.created, message.text, message.assessment FROM words"
         " JOIN message ON message.number = words.rowid"
         " JOIN conversation ON conversation.id = message.conversation"
         f" WHERE {condition} ORDER BY message.created DESC, message.number DESC LIMIT ?",
         (*parameters, limit),
     )
-    return [Match(*(*row[:5], search.excerpt(row[5], query))) for row in rows]
+    found = []
+    for row in rows:
+        role, text = row[3], row[5]
+        if role == "assistant" and not _mapping(row[6]):
+            text = reviewed(text, "")  # saved unreviewed by an earlier version
+        found.append(Match(*(*row[:5], search.excerpt(text, query))))
+    return found
 
 
 def holding(connection: sqlite3.Connection, query: str) -> set[str]:

@@ -203,6 +203,39 @@ def test_what_grows_in_another_window_is_reviewed_where_it_is_shown_and_branched
         assert store.messages(original.id)[1].text == "Reviewed."
 
 
+@pytest.mark.parametrize(
+    ("region", "kept"), [("CN", "请立即拨打120"), ("US", "Call 911 now"), ("GB", "Call 999 now")]
+)
+def test_the_numbers_of_the_persons_region_stay_in_what_is_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, region: str, kept: str
+) -> None:
+    monkeypatch.setattr(history, "SAVE_SECONDS", 0.0)
+    with History.open(tmp_path / "h.db") as store, History.open(tmp_path / "h.db") as other:
+        conversation = store.begin()
+        store.add_user(conversation, "q", {"numbers": {"region": region}})
+        answer = store.answer_begin(conversation)
+        store.answer_append(answer, f"{kept}. Call 5550123456 too.")
+        (shown,) = restored_turns(other.messages(conversation))
+        branched = other.messages(other.branch(answer))[1].text
+    with History.open(tmp_path / "h.db") as store:
+        closed = store.messages(conversation)[1].text
+    for text in (shown.answer, branched, closed):
+        assert text.startswith(kept)
+        assert "5550123456" not in text
+
+
+def test_what_the_rules_write_is_kept_as_it_is(tmp_path: Path) -> None:
+    with History.open(tmp_path / "h.db") as store:
+        conversation = store.begin()
+        store.add_user(conversation, "q")
+        answer = store.answer_begin(conversation, {"written_by": "rules"})
+        store.answer_append(answer, "Call 999 now.")
+    with History.open(tmp_path / "h.db") as store:
+        messages = store.messages(conversation)
+        assert messages[1].text == "Call 999 now."
+        assert restored_turns(messages)[0].answer == "Call 999 now."
+
+
 def test_answers_that_earlier_versions_saved_without_review_are_shown_reviewed(
     tmp_path: Path,
 ) -> None:
@@ -211,7 +244,8 @@ def test_answers_that_earlier_versions_saved_without_review_are_shown_reviewed(
         store.answer_finish(_growing(store), "cancelled")
         (conversation,) = store.conversations()
         assert store.messages(conversation.id)[1].text == DOSE
-        assert all(map(_is_reviewed, _all_shown(store)[:4]))
+        assert len(_all_shown(store)) == 5
+        assert all(map(_is_reviewed, _all_shown(store)))
 
 
 def test_what_the_rules_wrote_is_no_suggestion_of_the_model(store: History) -> None:
