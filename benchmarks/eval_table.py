@@ -1,17 +1,18 @@
-"""The table that tests the method: seven rows, one run, the same data, steps, order and scorer.
+"""The table that tests the method: rows of one run, the same data, steps, order and scorer.
 
     python benchmarks/eval_table.py --track zh --base BASE --data SHARED_DATA --output DIR \
         [--steps 400] [--seeds 17 18 19] [--rates 1e-4 3e-4] [--limit 500] [--jobs 2]
 
-    1 base                untouched
-    2 dense-parameters    LoRA on the feed-forward projections, as many parameters as the experts
-    3 dense-active        the same with as many as one token uses
-    4 moe                 LoRA-MoE without contrast
-    5 moe-in-batch        with contrast and route, keys of the batch alone
-    6 sparsedoctor        with contrast, route and the expert memory queue
-    7 moe-frozen-router   LoRA-MoE whose router stays as it was drawn
-    4s, 6s                rows 4 and 6 with half of their rank in a pair that every token shares
+    base                untouched
+    dense-parameters    LoRA on the feed-forward projections, as many parameters as the experts
+    dense-higher        the same with twice the alpha
+    dense-active        as many parameters as one token's experts have
+    moe                 LoRA-MoE without contrast
+    moe-in-batch        with contrast and route, keys of the batch alone
+    sparsedoctor        with contrast, route and the expert memory queue
+    moe-frozen-router   LoRA-MoE whose router stays as it was drawn
 
+More rows, by --rows, take apart what training does (`eval_table_rows.py`).
 Training rows that hold a test question are left out first. With several --rates every row is
 tuned alike: a quarter of the steps at each rate with the first seed, the rate with the lowest
 held-out loss for all seeds. With --jobs 2 two rows are trained and scored beside each other, in
@@ -37,7 +38,7 @@ from pathlib import Path
 
 from eval_table_base import as_folder
 from eval_table_report import write_table
-from eval_table_rows import REFERENCE, ROWS, SHAPE, TRACKS, Row, Track
+from eval_table_rows import MAIN_ROWS, REFERENCE, ROWS, SHAPE, TRACKS, Row, Track
 from eval_table_training import train, tuned_rate
 
 from sparsedoctor.core.base_models import base_fingerprint, find_base
@@ -61,7 +62,7 @@ def main() -> int:
     output: Path = options.output
     same_table(options, track)
     files = clean_training(track, options.data, output / "data")
-    rows = [row for row in ROWS if not options.rows or row.name in options.rows]
+    rows = [row for row in ROWS if row.name in options.rows]
     options.base = as_folder(options.base, output / "weights")
 
     def tabled() -> None:
@@ -104,9 +105,11 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder with train/ and eval/")
     add("--output", type=Path, required=True)
-    add("--rows", nargs="+", choices=[row.name for row in ROWS])
+    main = [row.name for row in MAIN_ROWS]
+    more = f"instead of {' '.join(main)}"
+    add("--rows", nargs="+", choices=[row.name for row in ROWS], default=main, help=more)
     add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
-    add("--warmup-steps", type=int, default=50, help="of contrast and route, likewise")
+    add("--warmup-steps", type=int, default=50, help="of contrast and route, without batch keys")
     add("--held-out-limit", type=int, default=64, help="examples, while training")
     add("--jobs", type=int, default=1, help="rows at the same time")
     add("--threads", type=int, help="of each; default: the processors, shared by the jobs")

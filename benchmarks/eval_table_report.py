@@ -79,6 +79,7 @@ def write_table(
 
 
 def _heads(benchmarks: Sequence[str], against: str) -> tuple[list[list[str]], ...]:
+    against = against.partition(":")[0]  # a long title stands in its own row
     minus = f"{against} minus this (95 %)"
     start = ["row", "seeds"]
     return (

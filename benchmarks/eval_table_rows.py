@@ -10,34 +10,37 @@ EXPERTS, TOP_K, RANK = 4, 2, 8
 # own rank an expert would learn E times more slowly. A shared pair has it too, and the experts
 # beside it half of it.
 ALPHA = 2 * EXPERTS * RANK
+# Every expert also uses a third of the others' update, and the router learns twenty times as fast
+# as the experts: what training does unless it is told otherwise.
 SHAPE = (
     *("--experts", str(EXPERTS), "--top-k", str(TOP_K)),
     *("--rank", str(RANK), "--alpha", str(ALPHA)),
-    *("--sharing", "0", "--router-rate", "1"),  # as the first rows were measured
+    *("--sharing", "0.3333", "--router-rate", "20"),
 )
 NO_CONTRAST = ("--contrast-weight", "0", "--route-weight", "0")
 SHARED = (
     *("--rank", str(RANK // 2), "--alpha", str(ALPHA // 2)),
     *("--shared-rank", str(EXPERTS * RANK // 2), "--shared-alpha", str(ALPHA)),
 )
-# Every expert uses a third of the others' update as well.
-SHARING = ("--sharing", "0.3333")
-# Sharing, and a router that learns twenty times as fast as the experts: what training does unless
-# it is told otherwise.
-TUNED = (*SHARING, "--router-rate", "20")
-# Sharing lets a token move by every pair, as a higher alpha lets it move further: rows with such an
-# alpha and no sharing.
-HIGHER = 2 * ALPHA
+# Compared with the memory alone, contrast and route wait for it and warm up.
+MEMORY = ("--no-batch-keys",)
 # The router goes by the subjects that the memory holds. Few tokens of a step enter it, so that it
 # reaches back over many steps.
 SUBJECTS = (
+    *MEMORY,
     *("--route-target", "subjects", "--route-weight", "0.3"),
     *("--queries", "64", "--queue-length", "512"),
 )
 # And no longer so once they have parted: the language model alone leads the second half.
 RELEASED = (*SUBJECTS, "--release-steps", "150")
+# Without sharing, and with a router that learns as fast as the experts.
+SLOW_ROUTER = ("--router-rate", "1")
+PLAIN = ("--sharing", "0", *SLOW_ROUTER)
+# Sharing lets a token move by every pair, as a higher alpha lets it move further: rows with such an
+# alpha and no sharing.
+HIGHER = 2 * ALPHA
 
-REFERENCE = "sparsedoctor-tuned"  # the row that the others are tested against
+REFERENCE = "sparsedoctor"  # the row that the others are tested against
 UNTRAINED = "untrained"  # what stands for the seed in the base's folder
 
 
@@ -55,7 +58,8 @@ class Row:
         return f"{self.name}/seed-{seed}" if learned else f"{self.name}/{UNTRAINED}"
 
 
-ROWS = (
+# The seven rows of the comparison and the fairest dense one: trained unless others are named.
+MAIN_ROWS = (
     Row("base", "untouched base"),
     Row("dense-parameters", "dense LoRA, as many parameters", dense_rank=EXPERTS * RANK),
     Row(
@@ -73,30 +77,45 @@ ROWS = (
         "LoRA-MoE, random frozen router",
         flags=(*NO_CONTRAST, "--freeze-router"),
     ),
-    Row(
-        "moe-higher",
-        f"LoRA-MoE without contrast, alpha {HIGHER}",
-        flags=(*NO_CONTRAST, "--alpha", str(HIGHER)),
-    ),
+)
+ROWS = (
+    *MAIN_ROWS,
     Row("moe-shared", "LoRA-MoE without contrast, shared pair", flags=(*NO_CONTRAST, *SHARED)),
     Row("sparsedoctor-shared", "SparseDoctor, shared pair", flags=SHARED),
-    Row("moe-sharing", "LoRA-MoE without contrast, sharing", flags=(*NO_CONTRAST, *SHARING)),
-    Row("sparsedoctor-sharing", "SparseDoctor, sharing", flags=SHARING),
-    Row(
-        "moe-tuned",
-        "LoRA-MoE without contrast, sharing, faster router",
-        flags=(*NO_CONTRAST, *TUNED),
-    ),
-    Row("sparsedoctor-tuned", "SparseDoctor, sharing, faster router", flags=TUNED),
-    Row(
-        "sparsedoctor-subjects",
-        "SparseDoctor, sharing, faster router, experts by subject",
-        flags=(*TUNED, *SUBJECTS),
-    ),
+    Row("sparsedoctor-subjects", "SparseDoctor, experts by subject", flags=SUBJECTS),
     Row(
         "sparsedoctor-released",
         "SparseDoctor, experts by subject, released after 150 steps",
-        flags=(*TUNED, *RELEASED),
+        flags=RELEASED,
+    ),
+    # What the keys of the batch are worth, and the first steps.
+    Row("sparsedoctor-memory", "SparseDoctor, keys of the memory alone", flags=MEMORY),
+    Row(
+        "sparsedoctor-memory-early",
+        "SparseDoctor, keys of the memory alone, from the first step",
+        flags=(*MEMORY, "--warmup-steps", "0"),
+    ),
+    # What sharing and the router's rate are worth: "plain" is without either.
+    Row(
+        "moe-slow-router",
+        "LoRA-MoE without contrast, slow router",
+        flags=(*NO_CONTRAST, *SLOW_ROUTER),
+    ),
+    Row(
+        "sparsedoctor-slow-router",
+        "SparseDoctor, keys of the memory alone, slow router",
+        flags=(*MEMORY, *SLOW_ROUTER),
+    ),
+    Row("moe-plain", "LoRA-MoE without contrast, plain", flags=(*NO_CONTRAST, *PLAIN)),
+    Row(
+        "sparsedoctor-plain",
+        "SparseDoctor, keys of the memory alone, plain",
+        flags=(*MEMORY, *PLAIN),
+    ),
+    Row(
+        "moe-plain-higher",
+        f"LoRA-MoE without contrast, plain, alpha {HIGHER}",
+        flags=(*NO_CONTRAST, *PLAIN, "--alpha", str(HIGHER)),
     ),
 )
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from eval_table_rows import SHAPE, Row
+from eval_table_rows import MEMORY, SHAPE, Row
 from safetensors import safe_open
 
 from sparsedoctor.core.errors import SparseDoctorError
@@ -101,7 +101,7 @@ def training_command(
     """The command that trains a row, or goes on with it.
 
     A training of few steps needs its warm-ups shorter: the learning rate's, and that of contrast
-    and route, which else would not have their weight before the end.
+    and route where they wait for a memory, which else would not have their weight before the end.
     """
     run = folder / "run"
     interval, third = max(1, steps // options.evaluations), max(1, steps // 3)
@@ -127,8 +127,10 @@ def training_command(
     trainer = [sys.executable, "-m", "sparsedoctor.train.cli"]
     if (run / "run.json").is_file():
         return [*trainer, "--resume", str(run)]
-    own = [*SHAPE, "--warmup-steps", str(min(options.warmup_steps, third)), *(row.flags or ())]
-    return [*trainer, "--output", str(run), *flags, *own, *data]
+    given = row.flags or ()
+    if MEMORY[0] in given:
+        given = ("--warmup-steps", str(min(options.warmup_steps, third)), *given)
+    return [*trainer, "--output", str(run), *flags, *SHAPE, *given, *data]
 
 
 def trained(adapter: Path) -> dict[str, object]:

@@ -17,36 +17,23 @@ from sparsedoctor.train.evaluate.statistics import Difference, paired_loss
 
 MEASURED = "measured.json"
 COMPARED = (  # is the first better than the second?
-    ("sparsedoctor", "dense-parameters"),
-    ("sparsedoctor", "dense-active"),
-    ("sparsedoctor", "moe"),
-    ("sparsedoctor", "moe-in-batch"),
-    ("sparsedoctor", "moe-frozen-router"),
+    *(("sparsedoctor", row.name) for row in ROWS if row.name not in ("base", "sparsedoctor")),
+    ("moe-in-batch", "moe"),
+    ("sparsedoctor-memory", "moe"),
+    ("sparsedoctor-memory-early", "moe"),
     ("moe", "dense-parameters"),
-    ("sparsedoctor-shared", "dense-parameters"),
+    ("moe", "dense-higher"),
+    ("moe", "moe-slow-router"),
     ("sparsedoctor-shared", "moe-shared"),
-    ("sparsedoctor-shared", "sparsedoctor"),
-    ("sparsedoctor-sharing", "dense-parameters"),
-    ("sparsedoctor-sharing", "dense-active"),
-    ("sparsedoctor-sharing", "moe"),
-    ("sparsedoctor-sharing", "moe-sharing"),
-    ("sparsedoctor-sharing", "sparsedoctor"),
-    ("sparsedoctor-tuned", "dense-parameters"),
-    ("sparsedoctor-tuned", "dense-active"),
-    ("sparsedoctor-tuned", "moe-tuned"),
-    ("sparsedoctor-tuned", "sparsedoctor-sharing"),
-    ("sparsedoctor-tuned", "sparsedoctor"),
-    ("sparsedoctor-subjects", "dense-parameters"),
-    ("sparsedoctor-subjects", "moe-tuned"),
-    ("sparsedoctor-subjects", "sparsedoctor-tuned"),
-    ("sparsedoctor-released", "moe-tuned"),
+    ("sparsedoctor-subjects", "moe"),
+    ("sparsedoctor-released", "moe"),
     ("sparsedoctor-released", "sparsedoctor-subjects"),
-    ("sparsedoctor-tuned", "dense-higher"),
-    ("moe-tuned", "dense-higher"),
-    ("moe-sharing", "moe-higher"),
-    ("moe-higher", "moe"),
-    ("moe-tuned", "moe-sharing"),
-    ("moe-tuned", "dense-parameters"),
+    ("sparsedoctor-memory", "sparsedoctor-slow-router"),
+    ("sparsedoctor-slow-router", "moe-slow-router"),
+    ("moe-slow-router", "moe-plain"),
+    ("moe-slow-router", "moe-plain-higher"),
+    ("moe-plain-higher", "moe-plain"),
+    ("sparsedoctor-plain", "moe-plain"),
 )
 Seeds = Mapping[str, Mapping[str, Any]]  # seed -> what measured.json holds
 Rates = Mapping[float, Seeds]  # learning rate -> what was trained at it; the base has the rate 0
@@ -161,17 +148,22 @@ def _differences(
 
 
 def _curves(tried: Mapping[str, Rates]) -> list[str]:
-    """Loss over steps on the topics held out of the training file, at every rate."""
+    """Loss over steps on the topics held out of the training file, of every training.
+
+    These topics are drawn with the seed: rows compare within one only.
+    """
     lines = [
-        "| row | learning rate | loss after steps on held-out topics | loss of the answers |",
-        "|---|---|---|---|",
+        "| row | learning rate | training | loss after steps on held-out topics "
+        "| loss of the answers |",
+        "|---|---|---|---|---|",
     ]
     for rates in tried.values():
         for rate, seeds in rates.items():
-            first = next(iter(seeds.values()))
-            if curve := first.get("curve"):
-                shown = ", ".join(f"{step}: {loss:.4f}" for step, loss in curve)
-                lines.append(f"| {first['title']} | {rate:g} | {shown} | {_loss(seeds):.4f} |")
+            for seed, one in seeds.items():
+                if curve := one.get("curve"):
+                    shown = ", ".join(f"{step}: {loss:.4f}" for step, loss in curve)
+                    start = f"| {one['title']} | {rate:g} | {seed}"
+                    lines.append(f"{start} | {shown} | {_loss({seed: one}):.4f} |")
     return lines
 
 

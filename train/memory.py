@@ -139,7 +139,9 @@ def predict_memory(
     if run.gradient_checkpointing:
         activations = tokens * token + base.layers * tokens * base.hidden * c
     queries = min(tokens, supervision.queries) if supervision.contrastive else 0
-    keys = experts.experts * supervision.queue_length or queries
+    keys = experts.experts * supervision.queue_length
+    if supervision.batch_keys or not keys:
+        keys += queries
     memory = Memory(
         weights=int(base.parameters * (0.6 if run.four_bit else c)),
         experts=4 * trained,

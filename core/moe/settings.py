@@ -103,15 +103,19 @@ class SupervisionSettings:
     temperature: float = 0.1
     """tau: similarities are divided by it."""
     queue_length: int = 256
-    """Keys K remembered for each expert and layer. 0: contrast within the batch, no memory."""
+    """Keys K remembered for each expert and layer. 0: no memory."""
+    batch_keys: bool = True
+    """Compare a query with the other keys of its own micro-step too. Without a memory it always
+    is."""
     use_labels: bool = True
     """Where the data names a subject (department, exam class, kind of question), keys of the same
     subject are the positives; otherwise, and with False, those of the same expert."""
     queries: int = 512
     """Most tokens of a layer and micro-step that become queries and keys."""
-    warmup_steps: int = 50
+    warmup_steps: int = 0
     """Steps over which contrast and route reach their weight, counted from the step at which
-    every lane of a layer holds a quarter of its keys."""
+    every lane of a layer holds a quarter of its keys. 0: they have it from then on, and with keys
+    of the batch from the first step."""
     release_steps: int = 0
     """Steps, from the same moment on, after which contrast and route have fallen to 0 again (evenly
     from the end of `warmup_steps`): the language-model loss alone leads the router. 0: never."""

@@ -193,9 +193,12 @@ class RoutingSupervisor:
         chosen, taken = spread(counted, most, before=before, number=number)
         share = taken.float() * (self.processes / number.clamp(min=1, max=most))  # [M]
         names = labels[chosen].masked_fill(~taken, _UNCOUNTED)
+        # By what every process knows: they compare with each other's keys, equally often.
         queue = self.layers[0].queue
-        memory = len(chosen) if queue is None else queue.labels.numel()
-        at_once = _layers_at_once(counted.device, len(records), 4 * len(chosen) * memory)
+        memory = 0 if queue is None else queue.labels.numel()
+        if queue is None or self.settings.batch_keys:
+            memory += self.processes * most
+        at_once = _layers_at_once(counted.device, len(records), 4 * most * memory)
         found = [
             self._compare(
                 self.layers[begin : begin + at_once],
@@ -211,6 +214,25 @@ class RoutingSupervisor:
         )
         self._pending.append(_Pending(keys.transpose(0, 1), lanes.t(), names))
         return contrast, route, agreement
+
+    def _with_batch(
+        self, memory: Memory | None, keys: Tensor, experts: Tensor, labels: Tensor
+    ) -> tuple[Memory, Tensor]:
+        """`memory` and behind it the keys `[layers, M, D]` of this micro-step in all processes, and
+        for each query which of all these it is itself `[M, N]`."""
+        own = torch.full_like(labels, self._rank)
+        every = [self._gather(one) for one in (keys.transpose(0, 1), experts.t(), labels, own)]
+        each = every[2].expand(len(keys), -1)
+        batch = Memory(every[0].transpose(0, 1), every[1].t(), each, each > _UNCOUNTED)
+        # The k-th key of this process is that of the k-th query.
+        number = torch.arange(len(labels), device=labels.device)
+        mine = every[3] == self._rank
+        itself = mine & (mine.cumsum(0) - 1 == number[:, None])
+        if memory is None:
+            return batch, itself
+        others = itself.new_zeros(len(labels), memory.keys.shape[1])
+        parts = (torch.cat(pair, dim=1) for pair in zip(memory, batch, strict=True))
+        return Memory(*parts), torch.cat([others, itself], dim=1)
 
     def _by_process(self, number: Tensor) -> Tensor:
         """This process's `number` beside those of the others. `[processes]`"""
@@ -236,21 +258,13 @@ class RoutingSupervisor:
         queries = F.normalize(own.float() @ projection.transpose(1, 2), dim=-1)  # [layers, M, D]
         keys = queries.detach()
         queues = [layer.queue for layer in layers if layer.queue is not None]
-        exclude, active = None, share.new_ones(len(layers))
+        memory, exclude, active = None, None, share.new_ones(len(layers))
         if queues:
-            lanes = torch.arange(queues[0].keys.shape[0], device=keys.device)
-            memory = Memory(
-                torch.stack([queue.keys for queue in queues]).flatten(1, 2),
-                lanes.repeat_interleave(queues[0].length).expand(len(queues), -1),
-                torch.stack([queue.labels for queue in queues]).flatten(1),
-                torch.stack([queue.filled() for queue in queues]).flatten(1),
-            )
+            memory = _remembered(queues)
             ready = torch.stack([queue.ready_steps for queue in queues])
             active = activity(ready, self.settings)
-        else:
-            each = labels.expand(len(layers), -1)
-            memory = Memory(keys, experts, each, each > _UNCOUNTED)
-            exclude = torch.eye(keys.shape[1], dtype=torch.bool, device=keys.device)
+        if memory is None or self.settings.batch_keys:
+            memory, exclude = self._with_batch(memory, keys, experts, labels)
         logits = torch.stack([record.routing.logits[chosen] for record in records])
         found = compare(
             queries,
@@ -268,10 +282,23 @@ class RoutingSupervisor:
         return contrast, route, agreement, keys.to(torch.bfloat16), experts
 
 
+def _remembered(queues: Sequence[ExpertMemoryQueue]) -> Memory:
+    """What the queues of some layers hold, lane behind lane."""
+    lanes = torch.arange(queues[0].keys.shape[0], device=queues[0].keys.device)
+    return Memory(
+        torch.stack([queue.keys for queue in queues]).flatten(1, 2).float(),
+        lanes.repeat_interleave(queues[0].length).expand(len(queues), -1),
+        torch.stack([queue.labels for queue in queues]).flatten(1),
+        torch.stack([queue.filled() for queue in queues]).flatten(1),
+    )
+
+
 def activity(ready: Tensor, settings: SupervisionSettings) -> Tensor:
     """The part of their weight `[layers]` that contrast and route have in layers whose memory has
     been ready for `ready [layers]` steps."""
     active = (ready / max(settings.warmup_steps, 1)).clamp(max=1.0)
+    if settings.batch_keys and not settings.warmup_steps:
+        active = torch.ones_like(active)  # there is always something to compare with
     if not settings.release_steps:
         return active
     left = (settings.release_steps - ready) / (settings.release_steps - settings.warmup_steps)

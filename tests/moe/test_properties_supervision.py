@@ -96,7 +96,7 @@ def _terms(**weights: float) -> tuple[Tensor, Tensor, Tensor, Any, Any]:
     queue.enqueue(keys, lanes, torch.full((80,), NO_LABEL))
     layer = _Layer(queue, projection)
     off = {"balance_weight": 0.0, "contrast_weight": 0.0, "route_weight": 0.0}
-    settings_ = SupervisionSettings(**(off | weights), queue_length=16, warmup_steps=0)  # type: ignore[arg-type]
+    settings_ = SupervisionSettings(**(off | weights), queue_length=16, batch_keys=False)  # type: ignore[arg-type]
     supervisor = RoutingSupervisor([layer], settings_)
     low = torch.einsum("perh,th->tper", a, x)
     layer.record = RoutingRecord(route(x, router, 2), low)
@@ -139,6 +139,31 @@ def test_the_contrast_waits_for_its_queues_and_then_warms_up() -> None:
     *_, full, (layer, supervisor) = _terms(contrast_weight=1.0)
     supervisor.settings = replace(supervisor.settings, warmup_steps=10)
     assert _shares(layer, supervisor, full) == pytest.approx([0, 0.1, 0.5, 1, 1, 1], abs=1e-5)
+
+
+def test_keys_of_the_batch_stand_behind_the_memory_and_nobody_meets_itself() -> None:
+    """Written out one query and one key at a time, with the memory full and empty."""
+    *_, (layer, supervisor) = _terms(contrast_weight=1.0)
+    supervisor.settings = replace(supervisor.settings, batch_keys=True)
+    for filled in (True, False):
+        if not filled:
+            layer.queue.count.zero_()
+            layer.queue.ready_steps.zero_()
+        layer.record = record = _record()
+        terms = supervisor.terms(torch.ones(1, 30, dtype=torch.bool))
+        chosen = record.routing.experts[:, 0]
+        own = record.low[torch.arange(30), :, chosen].flatten(1)
+        q = F.normalize(own @ layer.projection.t(), dim=-1).double()
+        keys = [(lane, key.double()) for lane in range(4) for key in layer.queue.keys[lane]]
+        keys = keys if filled else []
+        total = 0.0
+        for m in range(30):
+            others = [(int(chosen[n]), q[n]) for n in range(30) if n != m]
+            similar = [(lane, math.exp(float(q[m] @ k) / 0.1)) for lane, k in keys + others]
+            positive = sum(value for lane, value in similar if lane == int(chosen[m]))
+            if positive:
+                total -= math.log(positive / sum(value for _, value in similar))
+        assert float(terms.contrast) == pytest.approx(total / 30, rel=1e-3)
 
 
 def test_released_contrast_falls_evenly_to_nothing() -> None:

@@ -129,7 +129,7 @@ def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
 def test_accumulated_micro_steps_are_one_step(tmp_path: Path) -> None:
     """4 rows at once and 2 times 2 rows, of different numbers of answer tokens: the same
     gradient of text, contrast, route and z, and the same keys enter the queue in the same order.
-    (The balance term is of each micro-step; it is off here.)"""
+    (The balance term is of each micro-step, and so are the keys of a batch; both are off here.)"""
     supervision = {
         "balance_weight": 0.0,
         "contrast_weight": 0.1,
@@ -137,7 +137,7 @@ def test_accumulated_micro_steps_are_one_step(tmp_path: Path) -> None:
         "z_weight": 0.1,
         "queries": 512,
         "queue_length": 8,
-        "warmup_steps": 0,
+        "batch_keys": False,
     }
     gradients, queues, lines = [], [], []
     for batch, accumulate in ((4, 1), (2, 2)):

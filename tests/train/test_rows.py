@@ -80,7 +80,7 @@ def test_the_rate_with_the_lowest_held_out_loss_counts_and_equal_rates_are_told(
     assert "| moe | 0.002 | 0 | 1 | 5.0000 |" in text
     assert "| sparsedoctor - moe | best | -1.0000 |" in text
     assert "| sparsedoctor - moe | 0.001 | -0.5000 |" in text
-    assert "| moe | 0.001 | 2: 1.5000 | 4.5000 |" in text
+    assert "| moe | 0.001 | seed-1 | 2: 1.5000 | 4.5000 |" in text
 
 
 def test_a_seed_trained_at_one_rate_alone_does_not_choose_it(
