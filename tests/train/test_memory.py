@@ -37,7 +37,7 @@ def test_every_part_has_the_size_its_formula_says() -> None:
             memory.queue,
             30 * 2048 * (4 * (2 * 1536 + 4 * 576 + 4 * 32) + 12 * 576),
             2048 * 49_152 * (4 + 12),
-            30 * 512 * 4 * 256 * 12,
+            30 * 512 * (4 * 256 + 512) * 12,  # keys of the memory and of the batch
         )
     )
     resident = predict_memory(_settings(), SMOLLM2, half=False, eager=False, resident=5 << 20)
