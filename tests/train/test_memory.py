@@ -57,7 +57,7 @@ def test_each_lever_lowers_it() -> None:
 
 @pytest.mark.parametrize(
     ("free_mib", "said"),
-    [(2600, "--gradient-checkpointing"), (1300, "--batch 1"), (100, "use a smaller base")],
+    [(2700, "--gradient-checkpointing"), (1300, "--batch 1"), (100, "use a smaller base")],
 )
 def test_what_does_not_fit_is_refused_with_the_setting_that_would(free_mib: int, said: str) -> None:
     settings = _settings(batch=4)
