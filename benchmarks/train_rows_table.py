@@ -153,7 +153,7 @@ def _curves(tried: Mapping[str, Rates]) -> list[str]:
     These topics are drawn with the seed: rows compare within one only.
     """
     lines = [
-        "| row | learning rate | training | loss after steps on held-out topics "
+        "| row | learning rate | seed | loss after steps on held-out topics "
         "| loss of the answers |",
         "|---|---|---|---|---|",
     ]
