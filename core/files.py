@@ -26,7 +26,7 @@ def sha256_of(path: Path) -> str:
 def replace_text(path: Path, text: str) -> None:
     """Write so that a reader sees the old file or the whole new one, also where two programs write
     at once. Raises OSError."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
+    fresh = part_of(path)
     try:
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(path)
@@ -36,10 +36,16 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
+def part_of(path: Path) -> Path:
+    """Where this process writes what becomes `path`: .NAME.PID.part beside it."""
+    return path.with_name(f".{path.name.removeprefix('.')}.{os.getpid()}.part")
+
+
 def clear_leavings(path: Path) -> None:
-    """Remove what programs that are gone left half written beside `path`: .NAME.PID.part."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        words = left.name.removeprefix(f".{path.name}.").split(".")
+    """Remove what programs that are gone left half written beside `path`, see `part_of`."""
+    name = path.name.removeprefix(".")
+    for left in path.parent.glob(f".{glob.escape(name)}.*.part"):
+        words = left.name.removeprefix(f".{name}.").split(".")
         if any(word.isdigit() and not psutil.pid_exists(int(word)) for word in words):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sparsedoctor.core.errors import SparseDoctorError
-from sparsedoctor.core.files import clear_leavings
+from sparsedoctor.core.files import clear_leavings, part_of
 from sparsedoctor.export.gguf_file import check_disk
 
 
@@ -27,7 +27,7 @@ def replacing_folder(path: Path, *, force: bool, need: int) -> Iterator[Path]:
         raise SparseDoctorError(f"there is no folder {path.parent} to write {path.name} into")
     clear_leavings(path)
     check_disk(path.parent, need, path.name)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         part.mkdir()
         yield part

@@ -24,7 +24,7 @@ from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
 
 from sparsedoctor.core.bundle import PREFIX
 from sparsedoctor.core.errors import SparseDoctorError
-from sparsedoctor.core.files import clear_leavings
+from sparsedoctor.core.files import clear_leavings, part_of
 from sparsedoctor.core.gguf_header import read_header
 from sparsedoctor.export.types import stored_bytes
 
@@ -149,7 +149,7 @@ def replacing(path: Path, *, force: bool, need: int) -> Iterator[Path]:
     `need` is what the disk must have free, in bytes.
     """
     check_place(path, force=force, need=need)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         yield part
         with part.open("rb") as file:

@@ -208,13 +208,14 @@ class Consultation:
                     finished = event
                 yield event
         except BaseException as error:
-            reviewed = self._review(grown, None, language)
+            reviewed = self._review(grown, finished, language)
             if grown and isinstance(error, Exception):  # the model failed, and somebody reads
                 yield reviewed
             raise
-        yield self._review(finished.text if finished else grown, finished, language)
+        yield self._review(grown, finished, language)
 
-    def _review(self, answer: str, finished: Finished | None, language: Language) -> Reviewed:
+    def _review(self, grown: str, finished: Finished | None, language: Language) -> Reviewed:
+        answer = finished.text if finished else grown
         checked = review(answer, language, numbers_for(self.region))
         turn = self._turns[-1]
         said = cautions(self.intake, turn.words, language)

@@ -5,7 +5,6 @@ quantize(Path("model-f32.gguf"), Path("model-q4.gguf"), "Q4_K_M")
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from sparsedoctor.core.engine.channel import ChannelClosed, Frame
 from sparsedoctor.core.engine.process import EngineProcess
 from sparsedoctor.core.engine.protocol import EngineError
+from sparsedoctor.core.files import part_of
 from sparsedoctor.core.gguf_header import read_header
 
 # llama.cpp's numbers for kinds of files (enum llama_ftype).
@@ -55,9 +55,7 @@ def quantize(
     read_header(source)
     if source.resolve() == destination.resolve():
         raise EngineError(f"{source} cannot be quantised onto itself; name another output file")
-    # Named as its destination's leavings are, which whoever writes there again clears.
-    name = destination.name.removeprefix(".")
-    partial = destination.with_name(f".{name}.{os.getpid()}.{type_name.lower()}.part")
+    partial = part_of(destination)
     request, data = _request(source, partial, type_name, imatrix or {}, threads)
     process = EngineProcess()
     try:

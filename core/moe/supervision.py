@@ -76,6 +76,13 @@ class _Pending(NamedTuple):
     labels: Tensor  # [M], below NO_LABEL for a token that does not count
 
 
+class _Batch(NamedTuple):
+    """Whose the keys of a micro-step are, in all processes; the same for every layer."""
+
+    labels: Tensor  # [N]
+    itself: Tensor  # [M, N] bool, which of them a query of this process is
+
+
 _UNCOUNTED = NO_LABEL - 1
 _AT_ONCE_BYTES = 128 * 2**20  # of the similarities of queries and keys
 
@@ -195,9 +202,9 @@ class RoutingSupervisor:
         names = labels[chosen].masked_fill(~taken, _UNCOUNTED)
         # By what every process knows: they compare with each other's keys, equally often.
         queue = self.layers[0].queue
-        memory = 0 if queue is None else queue.labels.numel()
+        memory, batch = 0 if queue is None else queue.labels.numel(), None
         if queue is None or self.settings.batch_keys:
-            memory += self.processes * most
+            memory, batch = memory + self.processes * most, self._batch(names)
         at_once = _layers_at_once(counted.device, len(records), 4 * most * memory)
         found = [
             self._compare(
@@ -206,6 +213,7 @@ class RoutingSupervisor:
                 chosen,
                 names,
                 share,
+                batch,
             )
             for begin in range(0, len(records), at_once)
         ]
@@ -215,24 +223,28 @@ class RoutingSupervisor:
         self._pending.append(_Pending(keys.transpose(0, 1), lanes.t(), names))
         return contrast, route, agreement
 
+    def _batch(self, labels: Tensor) -> _Batch:
+        """Of the queries `labels [M]` of this process. The k-th key of it is that of the k-th."""
+        mine = self._gather(torch.full_like(labels, self._rank)) == self._rank
+        number = torch.arange(len(labels), device=labels.device)
+        itself = mine & (mine.cumsum(0) - 1 == number[:, None])
+        return _Batch(self._gather(labels), itself)
+
     def _with_batch(
-        self, memory: Memory | None, keys: Tensor, experts: Tensor, labels: Tensor
+        self, memory: Memory | None, keys: Tensor, experts: Tensor, batch: _Batch
     ) -> tuple[Memory, Tensor]:
         """`memory` and behind it the keys `[layers, M, D]` of this micro-step in all processes, and
         for each query which of all these it is itself `[M, N]`."""
-        own = torch.full_like(labels, self._rank)
-        every = [self._gather(one) for one in (keys.transpose(0, 1), experts.t(), labels, own)]
-        each = every[2].expand(len(keys), -1)
-        batch = Memory(every[0].transpose(0, 1), every[1].t(), each, each > _UNCOUNTED)
-        # The k-th key of this process is that of the k-th query.
-        number = torch.arange(len(labels), device=labels.device)
-        mine = every[3] == self._rank
-        itself = mine & (mine.cumsum(0) - 1 == number[:, None])
+        labels = batch.labels.expand(len(keys), -1)
+        keys, experts = (
+            self._gather(one.transpose(0, 1)).transpose(0, 1) for one in (keys, experts)
+        )
+        fresh = Memory(keys, experts, labels, labels > _UNCOUNTED)
         if memory is None:
-            return batch, itself
-        others = itself.new_zeros(len(labels), memory.keys.shape[1])
-        parts = (torch.cat(pair, dim=1) for pair in zip(memory, batch, strict=True))
-        return Memory(*parts), torch.cat([others, itself], dim=1)
+            return fresh, batch.itself
+        others = batch.itself.new_zeros(len(batch.itself), memory.keys.shape[1])
+        parts = (torch.cat(pair, dim=1) for pair in zip(memory, fresh, strict=True))
+        return Memory(*parts), torch.cat([others, batch.itself], dim=1)
 
     def _by_process(self, number: Tensor) -> Tensor:
         """This process's `number` beside those of the others. `[processes]`"""
@@ -247,9 +259,11 @@ class RoutingSupervisor:
         chosen: Tensor,
         labels: Tensor,
         share: Tensor,
+        batch: _Batch | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Contrast, route and agreement of some layers `[layers]`, their new keys
-        `[layers, M, D]` and the experts of these `[layers, M]`."""
+        `[layers, M, D]` and the experts of these `[layers, M]`. Where there is no memory, there is
+        a `batch`."""
         projection = torch.stack([_projection(layer) for layer in layers]).float()
         # The most probable expert of each query and what its pairs made of the token.
         experts = torch.stack([record.routing.experts[chosen, 0] for record in records])
@@ -263,8 +277,9 @@ class RoutingSupervisor:
             memory = _remembered(queues)
             ready = torch.stack([queue.ready_steps for queue in queues])
             active = activity(ready, self.settings)
-        if memory is None or self.settings.batch_keys:
-            memory, exclude = self._with_batch(memory, keys, experts, labels)
+        if batch is not None:
+            memory, exclude = self._with_batch(memory, keys, experts, batch)
+        assert memory is not None, "there is a memory or a batch"
         logits = torch.stack([record.routing.logits[chosen] for record in records])
         found = compare(
             queries,
@@ -296,9 +311,10 @@ def _remembered(queues: Sequence[ExpertMemoryQueue]) -> Memory:
 def activity(ready: Tensor, settings: SupervisionSettings) -> Tensor:
     """The part of their weight `[layers]` that contrast and route have in layers whose memory has
     been ready for `ready [layers]` steps."""
-    active = (ready / max(settings.warmup_steps, 1)).clamp(max=1.0)
-    if settings.batch_keys and not settings.warmup_steps:
-        active = torch.ones_like(active)  # there is always something to compare with
+    if settings.batch_keys and not settings.warmup_steps:  # always something to compare with
+        active = torch.ones_like(ready, dtype=torch.float32)
+    else:
+        active = (ready / max(settings.warmup_steps, 1)).clamp(max=1.0)
     if not settings.release_steps:
         return active
     left = (settings.release_steps - ready) / (settings.release_steps - settings.warmup_steps)

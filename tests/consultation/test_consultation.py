@@ -296,3 +296,14 @@ def test_the_signs_follow_the_complaint_through_a_question_asked_back() -> None:
     assert any(isinstance(e, FollowUp) for e in consultation.ask("I have had a cough"))
     events = list(consultation.ask("Since Monday, no"))
     assert any(isinstance(e, SafetyNet) for e in events)
+
+
+def test_who_leaves_after_the_last_word_has_had_the_answer() -> None:
+    """So the next question is not the first one again, which begins with the disclaimer."""
+    consultation = Consultation(ScriptedEngine([Reply(("Rest.",)), Reply(("Drink.",))]))
+    events = consultation.ask("What helps against a cold?")
+    finished = next(event for event in events if isinstance(event, Finished))
+    events.close()  # type: ignore[attr-defined]
+    assert consultation.turns[0].finished == finished
+    notices = [e.message for e in consultation.ask("And tea?") if isinstance(e, Notice)]
+    assert DISCLAIMER["en"] not in notices

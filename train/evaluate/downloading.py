@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import urllib.error
 import urllib.request
@@ -12,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sparsedoctor.core.errors import SparseDoctorError
-from sparsedoctor.core.files import clear_leavings
+from sparsedoctor.core.files import clear_leavings, part_of
 from sparsedoctor.train.evaluate.benchmarks import Benchmark
 
 _CHUNK = 1 << 16  # bytes
@@ -43,7 +42,7 @@ def download(benchmark: Benchmark, data: Path) -> None:
 def fetch(address: str, target: Path) -> tuple[int, str]:
     """Write what `address` gives to `target`, whole or not at all; its bytes and sha256."""
     clear_leavings(target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    partial = part_of(target)
     digest, size = hashlib.sha256(), 0
     try:
         with urllib.request.urlopen(address, timeout=_TIMEOUT) as source:

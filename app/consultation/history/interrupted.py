@@ -6,21 +6,22 @@ links, numbers) hold for it too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sparsedoctor.app.consultation.history.records import Message
 
 
-def shown_texts(messages: Sequence[Message]) -> list[str]:
-    """The texts of a conversation's messages as they may be shown."""
-    region, texts = "", []
+def as_shown(messages: Sequence[Message]) -> Iterator[Message]:
+    """A conversation's messages with their texts as they may be shown."""
+    region = ""
     for message in messages:
         if message.role == "user":
             region = region_of(message.assessment) or region
-        # A reviewed answer has an assessment.
-        checked = message.role == "user" or bool(message.assessment) or of_rules(message.generation)
-        texts.append(message.text if checked else reviewed(message.text, region))
-    return texts
+        elif not message.assessment and not of_rules(message.generation):
+            # A reviewed answer has an assessment.
+            message = replace(message, text=reviewed(message.text, region))
+        yield message
 
 
 def reviewed(text: str, region: str) -> str:

@@ -25,7 +25,7 @@ from sparsedoctor.app.consultation.consultation import (
     Turn,
 )
 from sparsedoctor.app.consultation.history.history import History
-from sparsedoctor.app.consultation.history.interrupted import shown_texts
+from sparsedoctor.app.consultation.history.interrupted import as_shown
 from sparsedoctor.app.consultation.history.records import EndStatus, Message
 from sparsedoctor.app.consultation.intake import Intake
 from sparsedoctor.app.consultation.language import Language
@@ -194,13 +194,13 @@ class _Saver:
 def restored_turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
     """The turns of a saved conversation, to go on with it. Of several answers the last counts."""
     turns: list[Turn] = []
-    for message, text in zip(messages, shown_texts(messages), strict=True):
+    for message in as_shown(messages):
         if message.role == "user":
             turns.append(Turn(message.text, restored_assessment(message.assessment)))
-        elif turns and (text or not turns[-1].answer):
+        elif turns and (message.text or not turns[-1].answer):
             turns[-1] = replace(
                 turns[-1],
-                answer=text,
+                answer=message.text,
                 remarks=_texts(message.assessment.get("remarks")),
                 questions=_texts(message.generation.get("follow_up")),
             )

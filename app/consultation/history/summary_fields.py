@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sparsedoctor.app.consultation.history.interrupted import of_rules, shown_texts
+from sparsedoctor.app.consultation.history.interrupted import as_shown, of_rules
 from sparsedoctor.app.consultation.history.records import Conversation, Message
 from sparsedoctor.app.consultation.summary.fields import (
     FiredRule,
@@ -37,7 +37,7 @@ def summary_fields(
     numbers: Mapping[str, Any] = {}
     remarks = list(cautions)
     asked: tuple[str, ...] = ()  # back, by the last message
-    for message, text in zip(messages, shown_texts(messages), strict=True):
+    for message in as_shown(messages):
         if message.role == "user":
             turns.append(_turn(message))
             numbers = _mapping(message.assessment.get("numbers")) or numbers
@@ -47,7 +47,7 @@ def summary_fields(
             remarks += _texts(message.assessment.get("notices"))
             remarks += _texts(message.assessment.get("remarks"))
             if not of_rules(message.generation):  # what they say is in the plan
-                turns[-1] = replace(turns[-1], answer=text or turns[-1].answer)
+                turns[-1] = replace(turns[-1], answer=message.text or turns[-1].answer)
                 generation = dict(message.generation) or generation
     language: SummaryLanguage = "zh" if conversation.language == "zh" else "en"
     model_server = str(generation.pop("model_server", ""))

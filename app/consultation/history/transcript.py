@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from sparsedoctor.app.consultation.history.interrupted import shown_texts
+from sparsedoctor.app.consultation.history.interrupted import as_shown
 from sparsedoctor.app.consultation.history.records import Conversation, Message
 from sparsedoctor.app.consultation.summary.fields import each_text
 from sparsedoctor.app.consultation.summary.identifiers import remove_identifiers
@@ -40,19 +40,16 @@ def transcript(
             "format": "sparsedoctor-conversation/1",
             "disclaimer": DISCLAIMER,
             "conversation": _cleaned(asdict(conversation), clean),
-            "messages": [
-                _cleaned({**asdict(message), "text": text}, clean)
-                for message, text in zip(messages, shown_texts(messages), strict=True)
-            ],
+            "messages": [_cleaned(asdict(message), clean) for message in as_shown(messages)],
         }
         return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
     language: Literal["en", "zh"] = "zh" if conversation.language == "zh" else "en"
     parts = [f"# {escaped(clean(conversation.title))}", f"*{DISCLAIMER[language]}*"]
-    for message, text in zip(messages, shown_texts(messages), strict=True):
+    for message in as_shown(messages):
         status = _STATUS[language].get(message.status)
         state = f" ({status})" if status else ""
         head = f"## {_WHO[language][message.role]} · {message.created[:16].replace('T', ' ')} UTC"
-        parts += [head + state, quoted(clean(text))]
+        parts += [head + state, quoted(clean(message.text))]
         if making := _making(message.generation, language):
             parts.append(f"*{escaped(making)}*")
     if conversation.model:

@@ -37,6 +37,12 @@ def cipher() -> None:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window waits a tenth of a second for another one."""
+    monkeypatch.setattr(opening, "KEEPER_SECONDS", 0.1)
+
+
+@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "data" / "h.db"
 
@@ -150,11 +156,8 @@ def test_what_cannot_be_a_passphrase_is_refused(file: Path, passphrase: str) -> 
         assert _everything(store) == everything
 
 
-@pytest.mark.usefixtures("cipher")
-def test_an_open_window_prevents_the_conversion(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(opening, "KEEPER_SECONDS", 0.1)
+@pytest.mark.usefixtures("cipher", "impatient")
+def test_an_open_window_prevents_the_conversion(file: Path) -> None:
     _fill(file)
     with History.open(file) as store:
         with pytest.raises(SparseDoctorError, match="another window"):
@@ -165,11 +168,10 @@ def test_an_open_window_prevents_the_conversion(
     assert not list(file.parent.glob("*.new-*"))
 
 
-@pytest.mark.usefixtures("cipher")
+@pytest.mark.usefixtures("cipher", "impatient")
 def test_a_second_conversion_at_once_leaves_the_first_alone(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "KEEPER_SECONDS", 0.1)
     _fill(file)
     first = disk_file.KeeperLock(file)
     assert first.share(0)
@@ -188,11 +190,8 @@ def test_a_second_conversion_at_once_leaves_the_first_alone(
     first.release()
 
 
-@pytest.mark.usefixtures("cipher")
-def test_a_window_opened_during_a_conversion_keeps_out_of_its_way(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(opening, "KEEPER_SECONDS", 0.1)
+@pytest.mark.usefixtures("cipher", "impatient")
+def test_a_window_opened_during_a_conversion_keeps_out_of_its_way(file: Path) -> None:
     _fill(file)
     converting = disk_file.KeeperLock(file)
     assert converting.alone(0)
