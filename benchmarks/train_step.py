@@ -144,7 +144,8 @@ def build(
     def step(ids: Tensor) -> None:
         with supervisor.watching():
             loss = model(input_ids=ids, labels=ids).loss
-        terms = supervisor.terms(torch.ones_like(ids, dtype=torch.bool))
+        subjects = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)  # by row
+        terms = supervisor.terms(torch.ones_like(ids, dtype=torch.bool), subjects)
         (loss + terms.total).backward()
         supervisor.commit()
 

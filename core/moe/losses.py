@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 SURE = 0.4  # how much of a target made of subjects is not spread evenly over the experts
 _TINY = 1e-30  # below any share that similarities in [-1, 1] / tau can produce
+_LEFT_OUT = -1e9  # the logit of a key that does not count
 
 
 def balance_loss(load: Tensor, probabilities: Tensor, share: Tensor) -> Tensor:
@@ -61,11 +62,11 @@ class Similarity(NamedTuple):
 def compare(
     queries: Tensor,
     chosen: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     memory: Memory,
     temperature: float,
     experts: int,
-    exclude: Tensor | None = None,
+    own: Tensor | None = None,
     *,
     by_subject: bool = False,
 ) -> Similarity:
@@ -76,7 +77,8 @@ def compare(
         lane_e   = softmax over e of log(mean over lane e of exp(q.k / tau))
 
     Positives are the keys with the query's label; for a query without one, the lane of its
-    `chosen [M]` expert. `exclude [M, N]` bool leaves pairs out (a query and itself).
+    `chosen [M]` expert. `labels [M]` is negative for a query without one, None where none has one.
+    `own [M]` int64 is the place among the keys of the one that a query is itself: left out.
 
     With `by_subject` a query whose label the memory holds has another target, made of c_e, the
     part of lane e's keys that have its label:
@@ -85,29 +87,42 @@ def compare(
 
     The square lets a small lead grow; what is spread evenly lets every expert go on learning.
     """
-    keys = memory.keys.transpose(-1, -2).to(queries.dtype)
-    logits = (queries @ keys).float() / temperature  # [M, N]
-    empty = ~memory.filled[..., None, :]
-    blocked = empty if exclude is None else empty | exclude
-    logits = logits.masked_fill(blocked, -1e9)
+    lane_of = F.one_hot(memory.experts, experts).to(torch.float32)  # [N, E]
+    filled = memory.filled[..., None, :]
+    size = filled.float() @ lane_of  # [1 or M, E] keys of each lane
+    logits = ((queries / temperature) @ memory.keys.transpose(-1, -2).to(queries.dtype)).float()
+    with torch.no_grad():  # in place: what is left out has no probability, and so no gradient
+        logits.masked_fill_(~filled, _LEFT_OUT)
+        if own is not None:
+            places = own.expand(chosen.shape)  # [M]
+            logits.scatter_(-1, places[..., None], _LEFT_OUT)
+            counted = memory.filled.gather(-1, places)
+            its_lane = F.one_hot(memory.experts.gather(-1, places), experts)
+            size = size - its_lane * counted[..., None]
     p = logits.softmax(dim=-1)  # [M, N]
-    same_lane = memory.experts[..., None, :] == chosen[..., None]
-    same_label = memory.labels[..., None, :] == labels[..., None]
-    positive = torch.where(labels[..., None] >= 0, same_label, same_lane) & ~blocked
-    contrast = -(p * positive).sum(dim=-1).clamp_min(_TINY).log()
+    in_lane = p @ lane_of  # [M, E]
+    positive = in_lane.gather(-1, chosen[..., None]).squeeze(-1)
+    any_positive = size.expand_as(in_lane).gather(-1, chosen[..., None]).squeeze(-1) > 0
+    same_label = None
+    if labels is not None:
+        same_label = (memory.labels[..., None, :] == labels[..., None]) & filled
+        if own is not None:
+            same_label.scatter_(-1, own.expand(chosen.shape)[..., None], False)
+        named = labels >= 0
+        positive = torch.where(named, (p * same_label).sum(dim=-1), positive)
+        any_positive = torch.where(named, same_label.any(dim=-1), any_positive)
+    contrast = -positive.clamp_min(_TINY).log()
     with torch.no_grad():
-        lane_of = F.one_hot(memory.experts, experts).to(p.dtype)  # [N, E]
-        size = (~blocked).to(p.dtype) @ lane_of  # [M or 1, E] keys of each lane
-        lanes = (p @ lane_of) / size.clamp_min(1.0)
+        lanes = in_lane / size.clamp_min(1.0)
         lanes = lanes / lanes.sum(dim=-1, keepdim=True).clamp_min(_TINY)
-        if by_subject:
-            held = same_label & ~blocked & (labels >= 0)[..., None]
-            parts = ((held.to(p.dtype) @ lane_of) / size.clamp_min(1.0)).square()  # [M, E]
+        if by_subject and labels is not None and same_label is not None:
+            held = same_label & (labels >= 0)[..., None]
+            parts = ((held.float() @ lane_of) / size.clamp_min(1.0)).square()  # [M, E]
             subject = parts / parts.sum(dim=-1, keepdim=True).clamp_min(_TINY)
             subject = SURE * subject + (1 - SURE) / experts
             lanes = torch.where(held.any(dim=-1, keepdim=True), subject, lanes)
         nearest = memory.experts.gather(-1, logits.argmax(dim=-1))
-    return Similarity(contrast, positive.any(dim=-1), lanes, nearest)
+    return Similarity(contrast, any_positive, lanes, nearest)
 
 
 def route_loss(lanes: Tensor, logits: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class _Batch(NamedTuple):
     """Whose the keys of a micro-step are, in all processes; the same for every layer."""
 
     labels: Tensor  # [N]
-    itself: Tensor  # [M, N] bool, which of them a query of this process is
+    own: Tensor  # [M] where among them those of this process stand
 
 
 _UNCOUNTED = NO_LABEL - 1
@@ -140,9 +140,7 @@ class RoutingSupervisor:
         settings, records = self.settings, self.records()
         assert len(records) == len(self.layers), "the last pass was watched in every layer"
         counted = counted.flatten()
-        if labels is None or not settings.use_labels:
-            labels = torch.full_like(counted, NO_LABEL, dtype=torch.int64)
-        labels = labels.flatten()
+        labels = labels.flatten() if labels is not None and settings.use_labels else None
         chosen = torch.stack([record.routing.experts for record in records])
         probabilities = torch.stack([record.routing.probabilities for record in records])
         layers, experts = len(records), probabilities.shape[-1]
@@ -189,7 +187,7 @@ class RoutingSupervisor:
         self._pending.clear()
 
     def _contrastive(
-        self, records: list[RoutingRecord], counted: Tensor, labels: Tensor, counts: Tensor
+        self, records: list[RoutingRecord], counted: Tensor, labels: Tensor | None, counts: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Contrast, route and agreement of every layer `[layers]`; new keys become pending.
 
@@ -199,7 +197,8 @@ class RoutingSupervisor:
         before = counts[: self._rank].sum()
         chosen, taken = spread(counted, most, before=before, number=number)
         share = taken.float() * (self.processes / number.clamp(min=1, max=most))  # [M]
-        names = labels[chosen].masked_fill(~taken, _UNCOUNTED)
+        names = torch.full_like(chosen, NO_LABEL) if labels is None else labels[chosen]
+        names = names.masked_fill(~taken, _UNCOUNTED)
         # By what every process knows: they compare with each other's keys, equally often.
         queue = self.layers[0].queue
         memory, batch = 0 if queue is None else queue.labels.numel(), None
@@ -211,7 +210,7 @@ class RoutingSupervisor:
                 self.layers[begin : begin + at_once],
                 records[begin : begin + at_once],
                 chosen,
-                names,
+                None if labels is None else names,
                 share,
                 batch,
             )
@@ -225,26 +224,23 @@ class RoutingSupervisor:
 
     def _batch(self, labels: Tensor) -> _Batch:
         """Of the queries `labels [M]` of this process. The k-th key of it is that of the k-th."""
-        mine = self._gather(torch.full_like(labels, self._rank)) == self._rank
-        number = torch.arange(len(labels), device=labels.device)
-        itself = mine & (mine.cumsum(0) - 1 == number[:, None])
-        return _Batch(self._gather(labels), itself)
+        ranks = self._gather(torch.full_like(labels, self._rank))
+        before = (ranks < self._rank).sum()
+        own = before + torch.arange(len(labels), device=labels.device)
+        return _Batch(self._gather(labels), own)
 
     def _with_batch(
         self, memory: Memory | None, keys: Tensor, experts: Tensor, batch: _Batch
-    ) -> tuple[Memory, Tensor]:
-        """`memory` and behind it the keys `[layers, M, D]` of this micro-step in all processes, and
-        for each query which of all these it is itself `[M, N]`."""
+    ) -> Memory:
+        """`memory` and behind it the keys `[layers, M, D]` of this micro-step in all processes."""
         labels = batch.labels.expand(len(keys), -1)
         keys, experts = (
             self._gather(one.transpose(0, 1)).transpose(0, 1) for one in (keys, experts)
         )
         fresh = Memory(keys, experts, labels, labels > _UNCOUNTED)
         if memory is None:
-            return fresh, batch.itself
-        others = batch.itself.new_zeros(len(batch.itself), memory.keys.shape[1])
-        parts = (torch.cat(pair, dim=1) for pair in zip(memory, fresh, strict=True))
-        return Memory(*parts), torch.cat([others, batch.itself], dim=1)
+            return fresh
+        return Memory(*(torch.cat(pair, dim=1) for pair in zip(memory, fresh, strict=True)))
 
     def _by_process(self, number: Tensor) -> Tensor:
         """This process's `number` beside those of the others. `[processes]`"""
@@ -257,7 +253,7 @@ class RoutingSupervisor:
         layers: Sequence[WatchedLayer],
         records: Sequence[RoutingRecord],
         chosen: Tensor,
-        labels: Tensor,
+        labels: Tensor | None,
         share: Tensor,
         batch: _Batch | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -272,13 +268,14 @@ class RoutingSupervisor:
         queries = F.normalize(own.float() @ projection.transpose(1, 2), dim=-1)  # [layers, M, D]
         keys = queries.detach()
         queues = [layer.queue for layer in layers if layer.queue is not None]
-        memory, exclude, active = None, None, share.new_ones(len(layers))
+        memory, own_key, active = None, None, share.new_ones(len(layers))
         if queues:
             memory = _remembered(queues)
             ready = torch.stack([queue.ready_steps for queue in queues])
             active = activity(ready, self.settings)
         if batch is not None:
-            memory, exclude = self._with_batch(memory, keys, experts, batch)
+            own_key = batch.own + (0 if memory is None else memory.keys.shape[1])
+            memory = self._with_batch(memory, keys, experts, batch)
         assert memory is not None, "there is a memory or a batch"
         logits = torch.stack([record.routing.logits[chosen] for record in records])
         found = compare(
@@ -288,7 +285,7 @@ class RoutingSupervisor:
             memory,
             self.settings.temperature,
             logits.shape[-1],
-            exclude,
+            own_key,
             by_subject=self.settings.route_target == "subjects",
         )
         contrast = active * (share * found.positives * found.contrast).sum(dim=-1)

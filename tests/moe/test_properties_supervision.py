@@ -25,54 +25,84 @@ def _unit(generator: torch.Generator, *shape: int) -> Tensor:
     return F.normalize(torch.randn(shape, generator=generator, dtype=torch.float64), dim=-1)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     queries=st.integers(1, 6),
     keys=st.integers(1, 20),
     experts=st.integers(2, 5),
     temperature=st.sampled_from([0.07, 0.1, 1.0]),
-    labelled=st.booleans(),
+    labelled=st.sampled_from(["some", "none", "not told"]),
+    in_batch=st.booleans(),
     seed=st.integers(0, 1000),
 )
 def test_contrast_and_route_equal_their_sums_written_out(
-    queries: int, keys: int, experts: int, temperature: float, labelled: bool, seed: int
+    queries: int,
+    keys: int,
+    experts: int,
+    temperature: float,
+    labelled: str,
+    in_batch: bool,
+    seed: int,
 ) -> None:
+    """Values, and the gradient of the contrast; with keys that are a query itself and without."""
     generator = torch.Generator().manual_seed(seed)
 
     def whole(low: int, high: int, size: int) -> Tensor:
         return torch.randint(low, high, (size,), generator=generator)
 
-    q, k = _unit(generator, queries, 5), _unit(generator, keys, 5)
+    q, k = _unit(generator, queries, 5).requires_grad_(), _unit(generator, keys, 5)
     chosen, lanes = whole(0, experts, queries), whole(0, experts, keys)
-    labels = whole(NO_LABEL, 3, queries) if labelled else torch.full((queries,), NO_LABEL)
-    key_labels = whole(NO_LABEL, 3, keys) if labelled else torch.full((keys,), NO_LABEL)
+    some = labelled == "some"
+    labels = whole(NO_LABEL, 3, queries) if some else torch.full((queries,), NO_LABEL)
+    key_labels = whole(NO_LABEL, 3, keys) if some else torch.full((keys,), NO_LABEL)
     filled = torch.rand(keys, generator=generator) > 0.3
-    found = compare(q, chosen, labels, Memory(k, lanes, key_labels, filled), temperature, experts)
+    own = whole(0, keys, queries) if in_batch else None
+    if some and own is not None:  # a query's own key has its label
+        labels = key_labels[own]
+    found = compare(
+        q,
+        chosen,
+        None if labelled == "not told" else labels,
+        Memory(k, lanes, key_labels, filled),
+        temperature,
+        experts,
+        own,
+    )
     logits = torch.randn(queries, experts, generator=generator)
     routed = route_loss(found.lanes, logits)
-    there = [n for n in range(keys) if filled[n]]
+    written = torch.zeros((), dtype=q.dtype)
     for m in range(queries):
-        similar = {n: math.exp(float(q[m] @ k[n]) / temperature) for n in there}
+        there = [n for n in range(keys) if filled[n] and (own is None or n != int(own[m]))]
+        similar = {n: q[m] @ k[n] / temperature for n in there}
         if int(labels[m]) >= 0:
             positive = [n for n in there if int(key_labels[n]) == int(labels[m])]
         else:
             positive = [n for n in there if int(lanes[n]) == int(chosen[m])]
         assert bool(found.positives[m]) == bool(positive)
         if positive:
-            expected = -math.log(sum(similar[n] for n in positive) / sum(similar.values()))
+            of_all, of_positives = (
+                torch.stack([similar[n] for n in some_of]).logsumexp(0)
+                for some_of in (there, positive)
+            )
+            written = written + (of_all - of_positives)
+            expected = float(of_all - of_positives)
             assert float(found.contrast[m]) == pytest.approx(expected, rel=1e-3, abs=1e-4)
         if not there:
             continue
         means = []
         for e in range(experts):
-            lane = [similar[n] for n in there if int(lanes[n]) == e]
+            lane = [similar[n].exp().item() for n in there if int(lanes[n]) == e]
             means.append(sum(lane) / len(lane) if lane else 0.0)
         target = [mean / sum(means) for mean in means]
         assert found.lanes[m].tolist() == pytest.approx(target, rel=1e-3, abs=1e-6)
         router = logits[m].log_softmax(-1).tolist()
         kl = sum(t * (math.log(t) - r) for t, r in zip(target, router, strict=True) if t > 1e-12)
         assert float(routed[m]) == pytest.approx(kl, rel=1e-3, abs=1e-4)
-        assert int(found.nearest[m]) == int(lanes[max(there, key=lambda n: similar[n])])
+        assert int(found.nearest[m]) == int(lanes[max(there, key=lambda n: similar[n].item())])
+    if written.requires_grad:
+        fast = (found.contrast * found.positives).sum()
+        got, wanted = (torch.autograd.grad(loss, q)[0] for loss in (fast, written))
+        torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4)
 
 
 class _Layer:
