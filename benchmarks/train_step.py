@@ -12,10 +12,11 @@ On SmolLM2-135M at 2,048 tokens a step, for E = 4 and 8 (k = 2, r = 8), float32 
 With --profile also what a step of each form spends its time on, by operation.
 The feed-forward blocks are measured once more by themselves (column "blocks"), forward and
 backward: the rest of a step, attention and the output layer, costs every form the same.
-The forms take turns within each repetition, so that a busy machine slows all of them alike;
-medians are compared. Peak memory is the highest allocated device memory above that of the loaded
-model, or on a CPU the highest resident size, in a process of its own for each form. The base is
-dequantised once for all of them, and attention is the trainer's (eager for bfloat16 on a CPU).
+The forms take turns within each repetition, so that a busy machine slows all of them alike; a
+ratio is the median of those within one repetition. Peak memory is the highest allocated device
+memory above that of the loaded model, or on a CPU the highest resident size, in a process of its
+own for each form. The base is dequantised once for all of them, and attention is the trainer's
+(eager for bfloat16 on a CPU).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ FORMS = ("dense", "layer", "contrast", "naive", "bare")
 RANK, TOP_K = 8, 2
 PROFILED = 8  # operations told of a form
 
-Pair = tuple[dict[str, float], dict[str, float]]  # of whole steps, of the blocks; by form
+Rounds = dict[str, list[float]]  # by form, seconds of each round
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    seconds: dict[str, float]  # by form, median of a step
-    blocks: dict[str, float]  # the same of the feed-forward blocks alone
+    steps: Rounds
+    blocks: Rounds  # of the feed-forward blocks alone
     peak: dict[str, int]  # by form, bytes above the loaded model
 
 
@@ -177,24 +178,29 @@ def run_blocks(model: nn.Module, hidden: Tensor) -> None:
         layer.mlp(x).backward(hidden)
 
 
-def measure_times(case: Case, options: argparse.Namespace) -> Pair:
-    """Medians over `repeat` rounds in which every form takes one step, and runs its blocks."""
+def measure_times(case: Case, options: argparse.Namespace) -> tuple[Rounds, Rounds]:
+    """`repeat` rounds in which every form takes one step, and runs its blocks."""
     ids = _tokens(options)
     built = {form: build(form, case, options) for form in FORMS}
     weight = built[FORMS[0]][0].get_input_embeddings().weight
     generator = torch.Generator().manual_seed(1)
     hidden = torch.randn(*ids.shape, weight.shape[1], generator=generator).to(weight)
-    steps: dict[str, list[float]] = {form: [] for form in FORMS}
-    blocks: dict[str, list[float]] = {form: [] for form in FORMS}
-    for _ in range(options.warmup + options.repeat):
+    steps: Rounds = {form: [] for form in FORMS}
+    blocks: Rounds = {form: [] for form in FORMS}
+    for number in range(options.warmup + options.repeat):
         for form, (model, step) in built.items():
-            steps[form].append(timed(form, model, step, ids))
-            blocks[form].append(timed(form, model, partial(run_blocks, model), hidden))
-    return _medians(steps, options.warmup), _medians(blocks, options.warmup)
+            whole = timed(form, model, step, ids)
+            part = timed(form, model, partial(run_blocks, model), hidden)
+            if number >= options.warmup:
+                steps[form].append(whole)
+                blocks[form].append(part)
+    return steps, blocks
 
 
-def _medians(seconds: dict[str, list[float]], warmup: int) -> dict[str, float]:
-    return {form: statistics.median(values[warmup:]) for form, values in seconds.items()}
+def ratio(rounds: Rounds, form: str, other: str) -> float:
+    """How many times as long as `other` a form takes, in the middle of the rounds."""
+    pairs = zip(rounds[form], rounds[other], strict=True)
+    return statistics.median(mine / its for mine, its in pairs)
 
 
 def measure_peak(form: str, case: Case, options: argparse.Namespace) -> int:
@@ -265,14 +271,15 @@ def measure(options: argparse.Namespace) -> dict[str, Measured]:
 def print_case(case: Case, measured: Measured, options: argparse.Namespace) -> None:
     tokens = _tokens(options).numel()
     for form in FORMS:
-        seconds, peak, blocks = (
-            of[form] for of in (measured.seconds, measured.peak, measured.blocks)
+        seconds, blocks = (
+            statistics.median(rounds[form]) for rounds in (measured.steps, measured.blocks)
         )
+        peak = measured.peak[form]
         cells = (
             f"{seconds:.3f}", f"{tokens / seconds:.0f}", f"{peak / 2**20:.0f}",
-            *(f"{seconds / measured.seconds[other]:.2f}" for other in ("dense", "naive")),
+            *(f"{ratio(measured.steps, form, other):.2f}" for other in ("dense", "naive")),
             f"{peak / measured.peak['dense']:.2f}", f"{blocks:.3f}",
-            *(f"{blocks / measured.blocks[other]:.2f}" for other in ("dense", "naive")),
+            *(f"{ratio(measured.blocks, form, other):.2f}" for other in ("dense", "naive")),
         )  # fmt: skip
         print(f"{case.key:<14}{form:<10}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
 
@@ -296,22 +303,18 @@ def print_profiles(case: Case, options: argparse.Namespace) -> None:
 
 def summary(measured: dict[str, Measured], device: str) -> dict[str, Any]:
     """The ratios by case."""
-    ratios: dict[str, Any] = {
-        name: {} for name in (
-            "step_over_dense", "step_over_naive", "memory_over_dense", "step_contrast_over_plain",
-            "blocks_over_dense", "blocks_over_naive",
-        )
-    }  # fmt: skip
-    for key, one in measured.items():
-        ratios["step_over_dense"][key] = round(one.seconds["layer"] / one.seconds["dense"], 4)
-        ratios["step_over_naive"][key] = round(one.seconds["layer"] / one.seconds["naive"], 4)
-        ratios["memory_over_dense"][key] = round(one.peak["layer"] / one.peak["dense"], 4)
-        ratios["step_contrast_over_plain"][key] = round(
-            one.seconds["contrast"] / one.seconds["layer"], 4
-        )
-        for other in ("dense", "naive"):
-            ratio = one.blocks["layer"] / one.blocks[other]
-            ratios[f"blocks_over_{other}"][key] = round(ratio, 4)
+    compared: dict[str, Callable[[Measured], float]] = {
+        "step_over_dense": lambda one: ratio(one.steps, "layer", "dense"),
+        "step_over_naive": lambda one: ratio(one.steps, "layer", "naive"),
+        "memory_over_dense": lambda one: one.peak["layer"] / one.peak["dense"],
+        "step_contrast_over_plain": lambda one: ratio(one.steps, "contrast", "layer"),
+        "blocks_over_dense": lambda one: ratio(one.blocks, "layer", "dense"),
+        "blocks_over_naive": lambda one: ratio(one.blocks, "layer", "naive"),
+    }
+    ratios = {
+        name: {key: round(of(one), 4) for key, one in measured.items()}
+        for name, of in compared.items()
+    }
     return ratios | {"device": device}
 
 
