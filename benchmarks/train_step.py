@@ -12,6 +12,8 @@ On SmolLM2-135M at 2,048 tokens a step, for E = 4 and 8 (k = 2, r = 8), float32 
 With --profile also what a step of each form spends its time on, by operation.
 The feed-forward blocks are measured once more by themselves (column "blocks"), forward and
 backward: the rest of a step, attention and the output layer, costs every form the same.
+So are contrast, route and queue, forward and backward, with what the layers did given ("terms"):
+they take less of a step than whole steps differ by from one to the next.
 The forms take turns within each repetition, so that a busy machine slows all of them alike; a
 ratio is the median of those within one repetition. Peak memory is the highest allocated device
 memory above that of the loaded model, or on a CPU the highest resident size, in a process of its
@@ -53,13 +55,16 @@ from sparsedoctor.core.moe.experts import (
 from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
 from sparsedoctor.core.moe.router import Routing
 from sparsedoctor.core.moe.settings import ExpertSettings, SupervisionSettings
-from sparsedoctor.core.moe.supervision import RoutingSupervisor
+from sparsedoctor.core.moe.supervision import RoutingRecord, RoutingSupervisor
 from sparsedoctor.train.machine import Machine
 from sparsedoctor.train.memory import peak_memory, resident_memory
 from sparsedoctor.train.settings import RunSettings
 
 FORMS = ("dense", "layer", "contrast", "naive", "bare")
+TERMS = "terms"
 RANK, TOP_K = 8, 2
+SUPERVISED = SupervisionSettings(warmup_steps=0)
+UNSUPERVISED = SupervisionSettings(contrast_weight=0.0, route_weight=0.0, warmup_steps=0)
 PROFILED = 8  # operations told of a form
 
 Rounds = dict[str, list[float]]  # by form, seconds of each round
@@ -77,7 +82,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    steps: Rounds
+    steps: Rounds  # also TERMS
     blocks: Rounds  # of the feed-forward blocks alone
     peak: dict[str, int]  # by form, bytes above the loaded model
 
@@ -135,22 +140,44 @@ def build(
 
         return model, dense
     settings = ExpertSettings(experts=case.experts, top_k=TOP_K, rank=RANK)
-    contrast = form == "contrast"
-    weight = 0.01 if contrast else 0.0
-    supervision = SupervisionSettings(contrast_weight=weight, route_weight=weight, warmup_steps=0)
-    queue = supervision.queue_length if contrast else None
+    supervision = SUPERVISED if form == "contrast" else UNSUPERVISED
+    queue = supervision.queue_length if supervision.contrastive else None
     model = attach_experts(base, settings, queue).to(device).train()
     supervisor = RoutingSupervisor(expert_layers(model), supervision)
 
     def step(ids: Tensor) -> None:
         with supervisor.watching():
             loss = model(input_ids=ids, labels=ids).loss
-        subjects = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)  # by row
-        terms = supervisor.terms(torch.ones_like(ids, dtype=torch.bool), subjects)
-        (loss + terms.total).backward()
+        (loss + _terms(supervisor, ids)).backward()
         supervisor.commit()
 
     return model, step
+
+
+def terms_alone(model: nn.Module, ids: Tensor) -> Callable[[Tensor], None]:
+    """Contrast, route and queue by themselves, on what the layers made of `ids` once."""
+    supervisor = RoutingSupervisor(expert_layers(model), SUPERVISED)
+    with torch.no_grad(), supervisor.watching():
+        model(input_ids=ids)
+    records = supervisor.records()
+
+    def leaf(tensor: Tensor) -> Tensor:
+        return tensor.detach().requires_grad_(tensor.is_floating_point())
+
+    def step(ids: Tensor) -> None:
+        for layer, record in zip(supervisor.layers, records, strict=True):
+            routing = type(record.routing)(*map(leaf, record.routing))
+            layer.record = RoutingRecord(routing, leaf(record.low))
+        _terms(supervisor, ids).backward()
+        supervisor.commit()
+
+    return step
+
+
+def _terms(supervisor: RoutingSupervisor, ids: Tensor) -> Tensor:
+    """The weighted terms of a pass over `ids`, each row of a subject of its own."""
+    subjects = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)
+    return supervisor.terms(torch.ones_like(ids, dtype=torch.bool), subjects).total
 
 
 def timed(form: str, model: nn.Module, step: Callable[[Tensor], None], given: Tensor) -> float:
@@ -185,7 +212,9 @@ def measure_times(case: Case, options: argparse.Namespace) -> tuple[Rounds, Roun
     weight = built[FORMS[0]][0].get_input_embeddings().weight
     generator = torch.Generator().manual_seed(1)
     hidden = torch.randn(*ids.shape, weight.shape[1], generator=generator).to(weight)
-    steps: Rounds = {form: [] for form in FORMS}
+    supervised = built["contrast"][0]
+    terms = terms_alone(supervised, ids)
+    steps: Rounds = {form: [] for form in (*FORMS, TERMS)}
     blocks: Rounds = {form: [] for form in FORMS}
     for number in range(options.warmup + options.repeat):
         for form, (model, step) in built.items():
@@ -194,6 +223,9 @@ def measure_times(case: Case, options: argparse.Namespace) -> tuple[Rounds, Roun
             if number >= options.warmup:
                 steps[form].append(whole)
                 blocks[form].append(part)
+        alone = timed(TERMS, supervised, terms, ids)
+        if number >= options.warmup:
+            steps[TERMS].append(alone)
     return steps, blocks
 
 
@@ -282,6 +314,9 @@ def print_case(case: Case, measured: Measured, options: argparse.Namespace) -> N
             *(f"{ratio(measured.blocks, form, other):.2f}" for other in ("dense", "naive")),
         )  # fmt: skip
         print(f"{case.key:<14}{form:<10}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
+    alone = statistics.median(measured.steps[TERMS])
+    part = ratio(measured.steps, TERMS, "layer")
+    print(f"{case.key:<14}{TERMS:<10}{alone:>10.3f}, {part:.3f} of a step of the layer", flush=True)
 
 
 def print_profiles(case: Case, options: argparse.Namespace) -> None:
@@ -308,6 +343,7 @@ def summary(measured: dict[str, Measured], device: str) -> dict[str, Any]:
         "step_over_naive": lambda one: ratio(one.steps, "layer", "naive"),
         "memory_over_dense": lambda one: one.peak["layer"] / one.peak["dense"],
         "step_contrast_over_plain": lambda one: ratio(one.steps, "contrast", "layer"),
+        "terms_over_plain": lambda one: ratio(one.steps, TERMS, "layer"),
         "blocks_over_dense": lambda one: ratio(one.blocks, "layer", "dense"),
         "blocks_over_naive": lambda one: ratio(one.blocks, "layer", "naive"),
     }
