@@ -63,8 +63,8 @@ from sparsedoctor.train.settings import RunSettings
 FORMS = ("dense", "layer", "contrast", "naive", "bare")
 TERMS = "terms"
 RANK, TOP_K = 8, 2
-SUPERVISED = SupervisionSettings(warmup_steps=0)
-UNSUPERVISED = SupervisionSettings(contrast_weight=0.0, route_weight=0.0, warmup_steps=0)
+SUPERVISED = SupervisionSettings()
+UNSUPERVISED = SupervisionSettings(contrast_weight=0.0, route_weight=0.0)
 PROFILED = 8  # operations told of a form
 
 Rounds = dict[str, list[float]]  # by form, seconds of each round
@@ -166,7 +166,7 @@ def terms_alone(model: nn.Module, ids: Tensor) -> Callable[[Tensor], None]:
 
     def step(ids: Tensor) -> None:
         for layer, record in zip(supervisor.layers, records, strict=True):
-            routing = type(record.routing)(*map(leaf, record.routing))
+            routing = Routing(*map(leaf, record.routing))
             layer.record = RoutingRecord(routing, leaf(record.low))
         _terms(supervisor, ids).backward()
         supervisor.commit()
@@ -216,17 +216,16 @@ def measure_times(case: Case, options: argparse.Namespace) -> tuple[Rounds, Roun
     terms = terms_alone(supervised, ids)
     steps: Rounds = {form: [] for form in (*FORMS, TERMS)}
     blocks: Rounds = {form: [] for form in FORMS}
-    for number in range(options.warmup + options.repeat):
+    for _ in range(options.warmup + options.repeat):
         for form, (model, step) in built.items():
-            whole = timed(form, model, step, ids)
-            part = timed(form, model, partial(run_blocks, model), hidden)
-            if number >= options.warmup:
-                steps[form].append(whole)
-                blocks[form].append(part)
-        alone = timed(TERMS, supervised, terms, ids)
-        if number >= options.warmup:
-            steps[TERMS].append(alone)
-    return steps, blocks
+            steps[form].append(timed(form, model, step, ids))
+            blocks[form].append(timed(form, model, partial(run_blocks, model), hidden))
+        steps[TERMS].append(timed(TERMS, supervised, terms, ids))
+    return _without(options.warmup, steps), _without(options.warmup, blocks)
+
+
+def _without(warmup: int, rounds: Rounds) -> Rounds:
+    return {form: seconds[warmup:] for form, seconds in rounds.items()}
 
 
 def ratio(rounds: Rounds, form: str, other: str) -> float:

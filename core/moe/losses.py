@@ -87,36 +87,35 @@ def compare(
 
     The square lets a small lead grow; what is spread evenly lets every expert go on learning.
     """
-    lane_of = F.one_hot(memory.experts, experts).to(torch.float32)  # [N, E]
+    own_place = None if own is None else own.expand(chosen.shape)[..., None]  # [M, 1]
+    lane_of = F.one_hot(memory.experts, experts).float()  # [N, E]
     filled = memory.filled[..., None, :]
     size = filled.float() @ lane_of  # [1 or M, E] keys of each lane
     logits = ((queries / temperature) @ memory.keys.transpose(-1, -2).to(queries.dtype)).float()
     with torch.no_grad():  # in place: what is left out has no probability, and so no gradient
         logits.masked_fill_(~filled, _LEFT_OUT)
-        if own is not None:
-            places = own.expand(chosen.shape)  # [M]
-            logits.scatter_(-1, places[..., None], _LEFT_OUT)
-            counted = memory.filled.gather(-1, places)
-            its_lane = F.one_hot(memory.experts.gather(-1, places), experts)
-            size = size - its_lane * counted[..., None]
+        if own_place is not None:
+            logits.scatter_(-1, own_place, _LEFT_OUT)
+            its_lane = F.one_hot(memory.experts.gather(-1, own_place.squeeze(-1)), experts)
+            size = size - its_lane * memory.filled.gather(-1, own_place.squeeze(-1))[..., None]
     p = logits.softmax(dim=-1)  # [M, N]
     in_lane = p @ lane_of  # [M, E]
     positive = in_lane.gather(-1, chosen[..., None]).squeeze(-1)
     any_positive = size.expand_as(in_lane).gather(-1, chosen[..., None]).squeeze(-1) > 0
-    same_label = None
+    held = None
     if labels is not None:
         same_label = (memory.labels[..., None, :] == labels[..., None]) & filled
-        if own is not None:
-            same_label.scatter_(-1, own.expand(chosen.shape)[..., None], False)
+        if own_place is not None:
+            same_label.scatter_(-1, own_place, False)
         named = labels >= 0
         positive = torch.where(named, (p * same_label).sum(dim=-1), positive)
         any_positive = torch.where(named, same_label.any(dim=-1), any_positive)
+        held = same_label & named[..., None] if by_subject else None
     contrast = -positive.clamp_min(_TINY).log()
     with torch.no_grad():
         lanes = in_lane / size.clamp_min(1.0)
         lanes = lanes / lanes.sum(dim=-1, keepdim=True).clamp_min(_TINY)
-        if by_subject and labels is not None and same_label is not None:
-            held = same_label & (labels >= 0)[..., None]
+        if held is not None:
             parts = ((held.float() @ lane_of) / size.clamp_min(1.0)).square()  # [M, E]
             subject = parts / parts.sum(dim=-1, keepdim=True).clamp_min(_TINY)
             subject = SURE * subject + (1 - SURE) / experts
