@@ -157,3 +157,29 @@ def test_parts_of_a_batch_choose_what_the_whole_chooses(most: int) -> None:
         before += int(part.sum())
     whole = spread(counted, most)
     assert taken == whole.places[whole.taken].tolist()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("by_subject", [True, False])
+def test_several_layers_at_once_are_those_layers_one_by_one(
+    labelled: bool, by_subject: bool
+) -> None:
+    """On a GPU all layers are compared together; the queries' own keys stand at the end."""
+    torch.manual_seed(0)
+    queries = F.normalize(torch.randn(3, 4, 5), dim=-1)
+    memory = Memory(
+        torch.cat([F.normalize(torch.randn(3, 6, 5), dim=-1), queries], dim=1),
+        torch.randint(3, (3, 10)),
+        torch.randint(-1, 2, (3, 10)),
+        torch.rand(3, 10) > 0.2,
+    )
+    chosen, own = torch.randint(3, (3, 4)), torch.arange(6, 10)
+    labels = torch.tensor([0, 1, -1, 7]) if labelled else None
+    together = compare(queries, chosen, labels, memory, 0.1, 3, own, by_subject=by_subject)
+    for layer in range(3):
+        of_layer = Memory(*(part[layer] for part in memory))
+        alone = compare(
+            queries[layer], chosen[layer], labels, of_layer, 0.1, 3, own, by_subject=by_subject
+        )
+        for name, value in alone._asdict().items():
+            torch.testing.assert_close(getattr(together, name)[layer], value)
