@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import webbrowser
-from queue import SimpleQueue
 from types import FrameType
 
 from sparsedoctor.app.consultation.language import Language
@@ -66,7 +65,7 @@ def serve(options: argparse.Namespace) -> int:
         if not options.no_browser:
             webbrowser.open(url)
         page.load_model()
-        signals.get()
+        signals.recv(1)
         print(in_language("ended", language), file=sys.stderr)
     finally:
         faulthandler.dump_traceback_later(_CLOSING, exit=True)
@@ -89,21 +88,23 @@ def require_free_port(port: int) -> None:
             ) from error
 
 
-def _signals() -> SimpleQueue[int]:
-    """Holds a number once Ctrl-C or a termination signal came; the next one ends the process.
+def _signals() -> socket.socket:
+    """Can be read once Ctrl-C or a termination signal came; the next one ends the process.
 
     Nothing is raised, not by the second either: an exception may reach the main thread while it
     runs a finalizer, which would swallow it, and the threads that are still there would have to
-    end first. A `SimpleQueue`, unlike an `Event`, may be used in a signal handler.
+    end first. And nothing waits for the handler, which runs in the main thread alone and not
+    before that wakes: the byte is written as the signal comes, in whichever thread that is.
     """
-    signals: SimpleQueue[int] = SimpleQueue()
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.detach())
     ending = (signal.SIGINT, signal.SIGTERM)
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def note(_number: int, _frame: FrameType | None) -> None:
         for caught in ending:
             signal.signal(caught, signal.SIG_DFL)
-        signals.put(number)
 
     for number in ending:
         signal.signal(number, note)
-    return signals
+    return receiver

@@ -71,6 +71,25 @@ def test_it_prints_its_address_stays_and_ends_cleanly(
         assert "Traceback" not in process.stderr.read()
 
 
+ELSEWHERE = """
+import signal, sys, threading, time
+from sparsedoctor.app.web import cli, page
+def later():
+    time.sleep(1)  # by then the main thread waits
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+page.Page.load_model = lambda self: threading.Thread(target=later).start()
+sys.exit(cli.main())
+"""
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_ends_it_too(smollm2_gguf: Path) -> None:
+    """As one that comes just as that thread begins to wait, or is delivered to another."""
+    pytest.importorskip("gradio", reason="the extra `web` is not installed")
+    command = [sys.executable, "-c", ELSEWHERE]
+    with serving("--model", str(smollm2_gguf), command=command) as (process, _):
+        assert process.wait(60) == 0
+
+
 HANGING = """
 import sys, time
 from sparsedoctor.app.web import cli, page, serve
