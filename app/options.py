@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from importlib.metadata import version
 
 from sparsedoctor.app.interface_language import AUTO, CHOICES
+from sparsedoctor.core.arguments import number, whole
 from sparsedoctor.core.engine.protocol import EngineSettings, Sampling
 from sparsedoctor.core.models import DEFAULT
 
@@ -42,21 +42,21 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     defaults = Sampling()
     answer.add_argument(
         "--seed",
-        type=_whole(0, 2**32 - 1),
+        type=whole(0, 2**32 - 1),
         metavar="N",
         help="makes the same question give the same answer; without it every answer has a fresh "
         "seed, which is shown with it",
     )
     answer.add_argument(
         "--temperature",
-        type=_number(0.0, 2.0),
+        type=number(0.0, 2.0),
         default=defaults.temperature,
         metavar="T",
         help="0 always takes the likeliest word (default %(default)s)",
     )
     answer.add_argument(
         "--max-tokens",
-        type=_whole(1, 32768),
+        type=whole(1, 32768),
         default=defaults.max_tokens,
         metavar="N",
         help="longest answer (default %(default)s)",
@@ -77,17 +77,17 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     loading = parser.add_argument_group("how it is loaded")
     loading.add_argument(
-        "--context", type=_whole(256, 1 << 20), metavar="N", help="tokens it can hold in view"
+        "--context", type=whole(256, 1 << 20), metavar="N", help="tokens it can hold in view"
     )
     loading.add_argument(
         "--threads",
-        type=_whole(1, 1024),
+        type=whole(1, 1024),
         metavar="N",
         help="processor threads (default: physical cores - 1)",
     )
     loading.add_argument(
         "--gpu-layers",
-        type=_whole(0, 10_000),
+        type=whole(0, 10_000),
         default=0,
         metavar="N",
         help="layers computed on a GPU, if llama.cpp was built for one (default %(default)s)",
@@ -110,34 +110,6 @@ def engine_settings_of(options: argparse.Namespace) -> EngineSettings:
     return EngineSettings(
         context=options.context, threads=options.threads, gpu_layers=options.gpu_layers
     )
-
-
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = lowest - 1
-        if not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(
-                f"{text} is no whole number from {lowest} to {highest}"
-            )
-        return value
-
-    return parse
-
-
-def _number(lowest: float, highest: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = lowest - 1
-        if not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(f"{text} is no number from {lowest} to {highest}")
-        return value
-
-    return parse
 
 
 def _region(text: str) -> str:

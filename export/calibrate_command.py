@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sparsedoctor.core.arguments import whole
 from sparsedoctor.core.bundle import PREFIX, read_bundle
 from sparsedoctor.core.engine.child import ChildEngine
 from sparsedoctor.core.engine.protocol import EngineSettings
@@ -64,22 +65,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--topic", metavar="FIELD", help=f"default: the first of {_TOPICS}")
     parser.add_argument(
-        "--examples", type=_positive, default=400, help="texts at most (default: 400)"
+        "--examples", type=whole(1), default=400, help="texts at most (default: 400)"
     )
     parser.add_argument(
-        "--fewest", type=_positive, default=8, help="leave out topics with fewer texts (default: 8)"
+        "--fewest", type=whole(1), default=8, help="leave out topics with fewer texts (default: 8)"
     )
     parser.add_argument("--name", default="", help="what the profile calls the data")
     parser.add_argument(
         "--adapter", type=Path, metavar="DIR", help="note the profile in this adapter folder too"
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of at least 1")
-    return int(text)
 
 
 def read_rows(path: Path, topic: str | None) -> list[tuple[str, str]]:

@@ -136,7 +136,7 @@ def test_a_profile_of_no_texts_replaces_none(
     with pytest.raises(SystemExit) as ended:
         main(["calibrate", "model.gguf", "--data", str(data), "--examples", number])
     assert ended.value.code == 2
-    assert f"{number} is no number of at least 1" in capsys.readouterr().err
+    assert f"{number} is no whole number of at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sparsedoctor.core.arguments import whole
 from sparsedoctor.train.evaluate.answers import LEVELS
 from sparsedoctor.train.evaluate.backends.opening import KINDS, ModelChoice, open_backend
 from sparsedoctor.train.evaluate.benchmarks import (
@@ -47,7 +48,7 @@ def add_run(actions: Actions) -> None:
     add("--candidates", choices=CANDIDATES, default="letter", help="what is scored")
     add("--level", choices=LEVELS, default="first-letter", help="of reading generated answers")
     add("--compatibility", choices=MODES, default="", help="a published script's rules")
-    add("--shots", type=_count, default=0, metavar="N", help="examples before each question")
+    add("--shots", type=whole(0), default=0, metavar="N", help="examples before each question")
     add("--shots-from", type=Path, metavar="PATH", help="where examples come from")
     add(
         "--seed",
@@ -56,16 +57,16 @@ def add_run(actions: Actions) -> None:
         metavar="N[,N...]",
         help="of examples; several: a run each",
     )
-    add("--limit", type=_positive, metavar="N", help="a fixed sample of N questions")
-    add("--max-tokens", type=_positive, default=64, metavar="N", help="written at most")
+    add("--limit", type=whole(1), metavar="N", help="a fixed sample of N questions")
+    add("--max-tokens", type=whole(1), default=64, metavar="N", help="written at most")
     add("--template", help="prompt template of a transformers model or a server")
     add("--served-model", metavar="NAME", help="which model of a server")
-    add("--context", type=_positive, metavar="N", help="tokens, of a GGUF file")
-    add("--threads", type=_positive, metavar="N")
-    add("--gpu-layers", type=_count, default=0, metavar="N", help="of a GGUF file")
+    add("--context", type=whole(1), metavar="N", help="tokens, of a GGUF file")
+    add("--threads", type=whole(1), metavar="N")
+    add("--gpu-layers", type=whole(0), default=0, metavar="N", help="of a GGUF file")
     add("--exact", action="store_true", help="float32 keys and values, of a GGUF file (slower)")
     add("--dtype", default="auto", help="of a transformers model: float32, bfloat16, float16")
-    add("--batch-tokens", type=_positive, metavar="N", help="tokens in a batch (transformers)")
+    add("--batch-tokens", type=whole(1), metavar="N", help="tokens in a batch (transformers)")
     add("--download", action="store_true", help="fetch missing files from where they are published")
     add("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(act=_run)
@@ -104,7 +105,7 @@ def add_contamination(actions: Actions) -> None:
     parser.add_argument("--benchmark", required=True, metavar="NAME")
     parser.add_argument("--data", required=True, type=Path, metavar="PATH")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--n", type=_positive, default=13, help="words of a shared run (13)")
+    parser.add_argument("--n", type=whole(1), default=13, help="words of a shared run (13)")
     parser.set_defaults(act=_contamination)
 
 
@@ -202,26 +203,6 @@ def _contamination(options: argparse.Namespace) -> int:
     return 0
 
 
-def _count(text: str) -> int:
-    value = _whole(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = _whole(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
-
-
 def _seeds(text: str) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(_whole(part) for part in text.split(",")))
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number") from None
+    seed = whole(0, 2**32 - 1)
+    return tuple(dict.fromkeys(seed(part) for part in text.split(",")))
