@@ -115,8 +115,16 @@ def _open_locked(path: Path, passphrase: str | None, lock: KeeperLock) -> Opened
     except _Older:
         connection = _connect(path, passphrase, lock, notices)
         _migrate(connection, path)
-    lock.share(KEEPER_SECONDS)
+    _share_again(lock, connection, path)
     return Opened(connection, lock, notices)
+
+
+def _share_again(lock: KeeperLock, connection: sqlite3.Connection, path: Path) -> None:
+    """Let others in again. Raises Unusable where one was quicker and has the file alone: it may
+    put another file in its place, and what is written by `connection` would be lost."""
+    if not lock.share(0):
+        connection.close()
+        raise Unusable(HistoryNotice(Trouble.LOCKED, {"path": str(path)}))
 
 
 def _mended(
@@ -188,10 +196,10 @@ def _connect(
             # A conversion ended between marking and replacing? Looking needs to be alone:
             # closing a plain connection would drop the locks of an encrypted one.
             connection = _plain_after_all(path) if lock.alone(0) else None
-            lock.share(KEEPER_SECONDS)
             if connection is None:
                 raise
             marker.unlink(missing_ok=True)
+            _share_again(lock, connection, path)
     else:
         try:
             connection = database.connect(path)

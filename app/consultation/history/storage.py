@@ -49,6 +49,7 @@ class Storage:
         self._guard = threading.RLock()
         self._unsaved: set[str] = set()  # conversations changed while in memory
         self._failed_at = time.monotonic()
+        self._refused: HistoryNotice | None = None  # why trying again cannot help, as told
         self._closed = False
 
     @classmethod
@@ -146,7 +147,11 @@ class Storage:
                 return self.on_disk
             try:
                 opened = open_file(self.path, self._passphrase, self._clock())
-            except (Unusable, SparseDoctorError):
+            except Unusable:
+                return False
+            except SparseDoctorError as error:  # encrypted meanwhile: no waiting mends that
+                values = {"path": str(self.path), "detail": str(error)}
+                self._refuse_once(HistoryNotice(Trouble.FAILED, values))
                 return False
             errors = database.database_errors()
             try:
@@ -162,6 +167,12 @@ class Storage:
             self._notices.extend(opened.notices)
             self._notices.append(HistoryNotice(Trouble.SAVED_AGAIN))
             return True
+
+    def _refuse_once(self, notice: HistoryNotice) -> None:
+        """Tell why it cannot be saved again, but not at every try."""
+        if notice != self._refused:
+            self._refused = notice
+            self._notices.append(notice)
 
     def close(self) -> None:
         with self._guard:

@@ -121,6 +121,36 @@ def test_what_another_window_mended_meanwhile_is_used(
     other.release()
 
 
+def test_a_mended_file_that_another_window_takes_at_once_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "h.db"
+    file.write_bytes(b"not a database")
+    other = disk_file.KeeperLock(file)
+    asked = []
+
+    class Outrun(disk_file.KeeperLock):
+        """Between being alone and sharing, where the system holds no lock at all."""
+
+        def share(self, seconds: float) -> bool:
+            asked.append(seconds)
+            if len(asked) == 2:
+                self.release()
+                assert other.alone(0)
+                self.__init__(file)  # type: ignore[misc]
+            return super().share(seconds)
+
+    monkeypatch.setattr(opening, "KeeperLock", Outrun)
+    with History.open(file) as store:
+        assert Trouble.LOCKED in _troubles(store)
+        store.add_user(store.begin(), "hello")
+        assert not store.saved  # in the file it would be lost as soon as that is replaced
+        other.release()
+        assert store.retry_saving()
+    with History.open(file) as store:
+        assert [one.title for one in store.conversations()] == ["hello"]
+
+
 def test_tables_that_another_window_makes_meanwhile_are_no_damage(tmp_path: Path) -> None:
     file = tmp_path / "h.db"
     disk_file.prepare(file)

@@ -201,6 +201,24 @@ def test_a_window_opened_during_a_conversion_keeps_out_of_its_way(file: Path) ->
     converting.release()
 
 
+@pytest.mark.usefixtures("cipher", "impatient")
+def test_a_window_without_the_file_is_told_once_that_it_was_encrypted(file: Path) -> None:
+    _fill(file)
+    converting = disk_file.KeeperLock(file)
+    assert converting.alone(0)
+    with History.open(file) as store:
+        assert [notice.trouble for notice in store.take_notices()] == [Trouble.LOCKED]
+        converting.release()
+        convert_history(None, PASSPHRASE, file)
+        store.add_user(store.begin(), "hello")
+        assert not store.retry_saving()
+        (told,) = store.take_notices()
+        assert "is encrypted; give its passphrase" in str(told)
+        assert "is not saved. Export it before you close the program." in str(told)
+        assert not store.retry_saving()
+        assert store.take_notices() == ()
+
+
 @pytest.mark.usefixtures("cipher")
 def test_a_copy_that_is_gone_leaves_a_plain_file_plain(file: Path) -> None:
     _fill(file)
