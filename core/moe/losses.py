@@ -8,7 +8,7 @@ sum of theirs.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -91,37 +91,55 @@ def compare(
     lane_of = F.one_hot(memory.experts, experts).float()  # [N, E]
     filled = memory.filled[..., None, :]
     size = filled.float() @ lane_of  # [1 or M, E] keys of each lane
+    positive = memory.experts[..., None, :] == chosen[..., None]  # [M, N]
+    if labels is not None:
+        same_label = memory.labels[..., None, :] == labels[..., None]
+        named = (labels >= 0)[..., None]
+        positive = torch.where(named, same_label, positive)
+    positive &= filled
     logits = ((queries / temperature) @ memory.keys.transpose(-1, -2).to(queries.dtype)).float()
     with torch.no_grad():  # in place: what is left out has no probability, and so no gradient
         logits.masked_fill_(~filled, _LEFT_OUT)
         if own_place is not None:
             logits.scatter_(-1, own_place, _LEFT_OUT)
+            positive.scatter_(-1, own_place, False)
             its_lane = F.one_hot(memory.experts.gather(-1, own_place.squeeze(-1)), experts)
             size = size - its_lane * memory.filled.gather(-1, own_place.squeeze(-1))[..., None]
-    p = logits.softmax(dim=-1)  # [M, N]
-    in_lane = p @ lane_of  # [M, E]
-    positive = in_lane.gather(-1, chosen[..., None]).squeeze(-1)
-    any_positive = size.expand_as(in_lane).gather(-1, chosen[..., None]).squeeze(-1) > 0
-    held = None
-    if labels is not None:
-        same_label = (memory.labels[..., None, :] == labels[..., None]) & filled
-        if own_place is not None:
-            same_label.scatter_(-1, own_place, False)
-        named = labels >= 0
-        positive = torch.where(named, (p * same_label).sum(dim=-1), positive)
-        any_positive = torch.where(named, same_label.any(dim=-1), any_positive)
-        held = same_label & named[..., None] if by_subject else None
-    contrast = -positive.clamp_min(_TINY).log()
+    contrast, p = _InfoNce.apply(logits, positive)  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        lanes = in_lane / size.clamp_min(1.0)
+        lanes = (p @ lane_of) / size.clamp_min(1.0)  # [M, E]
         lanes = lanes / lanes.sum(dim=-1, keepdim=True).clamp_min(_TINY)
-        if held is not None:
+        if labels is not None and by_subject:
+            held = positive & named
             parts = ((held.float() @ lane_of) / size.clamp_min(1.0)).square()  # [M, E]
             subject = parts / parts.sum(dim=-1, keepdim=True).clamp_min(_TINY)
             subject = SURE * subject + (1 - SURE) / experts
             lanes = torch.where(held.any(dim=-1, keepdim=True), subject, lanes)
         nearest = memory.experts.gather(-1, logits.argmax(dim=-1))
-    return Similarity(contrast, any_positive, lanes, nearest)
+    return Similarity(contrast, positive.any(dim=-1), lanes, nearest)
+
+
+class _InfoNce(torch.autograd.Function):
+    """-log of the sum of p over the positives `[M]`, and p `[M, N]`, without gradient, itself.
+
+    Its derivative by a logit is p_n, less p_n's part of the positives where n is one: made with
+    the value, so that the backward pass is one multiplication.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+        p = logits.softmax(dim=-1)
+        slope = torch.where(positive, p, 0.0)
+        together = slope.sum(dim=-1).clamp_min(_TINY)
+        ctx.save_for_backward(torch.sub(p, slope.div_(together[..., None]), out=slope))
+        ctx.mark_non_differentiable(p)
+        ctx.set_materialize_grads(False)  # of p, zeros as many as its own numbers
+        return -together.log(), p
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (slope,) = ctx.saved_tensors
+        return slope * gradients[0][..., None], None
 
 
 def route_loss(lanes: Tensor, logits: Tensor) -> Tensor:
