@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_BLOCK_BYTES = 1 << 20  # of one [tokens, ffn] block on a CPU: a few of them fit the cache
+_BLOCK_BYTES = 2 << 20  # of one [tokens, ffn] block on a CPU: a few of them fit the cache, and
+# the cores have enough to do before they wait for each other
 
 
 def mix_slots(
