@@ -15,8 +15,8 @@
 T are the tokens of a micro-step, c the bytes of the arithmetic's type, R = E * r + r0, M the
 lesser of T and `queries`; eager attention keeps its scores in 4 bytes, in bfloat16 in 4 and 2.
 With gradient checkpointing one layer's activations are kept instead of all, and T * hidden of
-each. What is kept was counted from the tensors that autograd saves for a Llama layer. Two thirds of the
-contrast's bytes and what is added to the process are what the resident peak shows beyond it:
+each. What is kept was counted from the tensors that autograd saves for a Llama layer. Two thirds of
+the contrast's bytes and what is added to the process are what the resident peak shows beyond it:
 libraries that load late, kernels and freed memory that malloc holds back.
 """
 
