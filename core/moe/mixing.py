@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_BLOCK_BYTES = 2 << 20  # of one [tokens, ffn] block on a CPU: a few of them fit the cache, and
-# the cores have enough to do before they wait for each other
+# Of one [tokens, ffn] block on a CPU: a few of them fit the cache, and the cores have enough to do
+# before they wait for each other.
+_BLOCK_BYTES = 2 << 20
 
 
 def mix_slots(

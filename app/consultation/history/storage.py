@@ -164,6 +164,7 @@ class Storage:
             _close(self._connection)
             self._connection, self._lock = opened.connection, opened.lock
             self._unsaved.clear()
+            self._refused = None
             self._notices.extend(opened.notices)
             self._notices.append(HistoryNotice(Trouble.SAVED_AGAIN))
             return True

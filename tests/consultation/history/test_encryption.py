@@ -47,6 +47,15 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "data" / "h.db"
 
 
+@pytest.fixture
+def converting(file: Path) -> disk_file.KeeperLock:
+    """Another window's lock on a filled history, as held while its file is replaced."""
+    _fill(file)
+    lock = disk_file.KeeperLock(file)
+    assert lock.alone(0)
+    return lock
+
+
 def _fill(file: Path, passphrase: str | None = None, count: int = 5) -> list[str]:
     with History.open(file, passphrase) as store:
         for number in range(count):
@@ -191,10 +200,9 @@ def test_a_second_conversion_at_once_leaves_the_first_alone(
 
 
 @pytest.mark.usefixtures("cipher", "impatient")
-def test_a_window_opened_during_a_conversion_keeps_out_of_its_way(file: Path) -> None:
-    _fill(file)
-    converting = disk_file.KeeperLock(file)
-    assert converting.alone(0)
+def test_a_window_opened_during_a_conversion_keeps_out_of_its_way(
+    file: Path, converting: disk_file.KeeperLock
+) -> None:
     with History.open(file) as store:
         assert not store.saved
         assert store.conversations() == []  # reading would hold the file that is replaced
@@ -202,10 +210,9 @@ def test_a_window_opened_during_a_conversion_keeps_out_of_its_way(file: Path) ->
 
 
 @pytest.mark.usefixtures("cipher", "impatient")
-def test_a_window_without_the_file_is_told_once_that_it_was_encrypted(file: Path) -> None:
-    _fill(file)
-    converting = disk_file.KeeperLock(file)
-    assert converting.alone(0)
+def test_a_window_without_the_file_is_told_once_that_it_was_encrypted(
+    file: Path, converting: disk_file.KeeperLock
+) -> None:
     with History.open(file) as store:
         assert [notice.trouble for notice in store.take_notices()] == [Trouble.LOCKED]
         converting.release()
@@ -217,6 +224,9 @@ def test_a_window_without_the_file_is_told_once_that_it_was_encrypted(file: Path
         assert "is not saved. Export it before you close the program." in str(told)
         assert not store.retry_saving()
         assert store.take_notices() == ()
+        convert_history(PASSPHRASE, None, file)
+        assert store.retry_saving()
+        assert [notice.trouble for notice in store.take_notices()] == [Trouble.SAVED_AGAIN]
 
 
 @pytest.mark.usefixtures("cipher")
