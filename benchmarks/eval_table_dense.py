@@ -26,7 +26,8 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from sparsedoctor.core.errors import run_command
 from sparsedoctor.core.moe.base import load_base
-from sparsedoctor.train.data.batches import collate, without_prompts
+from sparsedoctor.train.data.batches import collate
+from sparsedoctor.train.learned import LearnedLogits
 from sparsedoctor.train.material import choose_examples, encode_material
 from sparsedoctor.train.run import training_arguments
 from sparsedoctor.train.settings import DataSettings, RunSettings
@@ -36,13 +37,17 @@ from sparsedoctor.train.trainer import ExpertTrainer
 class DenseTrainer(Trainer):  # type: ignore[misc]
     """transformers' Trainer; the held-out loss is measured as for the experts."""
 
-    multiple = 1
     evaluate = ExpertTrainer.evaluate
     _own_part = ExpertTrainer._own_part
 
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.logits = LearnedLogits(self.model)
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
-        given = {n: value for n, value in without_prompts(inputs).items() if n != "topic_ids"}
-        return super().compute_loss(model, given, *rest, **more)
+        inputs = {name: value for name, value in inputs.items() if name != "topic_ids"}
+        with self.logits.of(inputs) as given:
+            return super().compute_loss(model, given, *rest, **more)
 
 
 def main() -> int:

@@ -44,12 +44,13 @@ from sparsedoctor.core.moe.base import Base, load_base
 from sparsedoctor.core.moe.peft_layer import expert_layers
 from sparsedoctor.core.moe.settings import SupervisionSettings
 from sparsedoctor.core.moe.supervision import RoutingSupervisor
-from sparsedoctor.train.data.batches import collate, without_prompts
+from sparsedoctor.train.data.batches import collate
 from sparsedoctor.train.data.encode import IGNORED, encode_all, template_for
 from sparsedoctor.train.data.example import Example
 from sparsedoctor.train.data.formats import read_examples
 from sparsedoctor.train.data.split import topic_of
 from sparsedoctor.train.evaluate.journal import write_json, write_text
+from sparsedoctor.train.learned import LearnedLogits
 from sparsedoctor.train.material import draw
 from sparsedoctor.train.report.choices import choices_of_rows
 from sparsedoctor.train.report.specialisation import specialisation
@@ -147,6 +148,7 @@ def measure_answers(model: Any, base: Base, options: argparse.Namespace) -> dict
     of each, and, where the model has experts, "specialisation", what these attend to."""
     template = template_for(base.tokenizer)
     supervisor = RoutingSupervisor(expert_layers(model), SupervisionSettings())
+    logits = LearnedLogits(model)
     losses, chosen, subjects = [], [], []
     data = encode_all(asked(options), base.tokenizer, options.max_tokens, template)
     if data.too_long:
@@ -158,11 +160,10 @@ def measure_answers(model: Any, base: Base, options: argparse.Namespace) -> dict
         whole = collate([encoded], pad_id=0)
         del whole["topic_ids"]
         whole = {n: v.to(model.device) if torch.is_tensor(v) else v for n, v in whole.items()}
-        counted = whole["labels"] != IGNORED  # before the question's columns are cut off
-        inputs = without_prompts(whole)
-        with supervisor.watching():
+        counted = whole["labels"] != IGNORED
+        with supervisor.watching(), logits.of(whole) as inputs:
             loss = float(model(**inputs).loss)
-        tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
+        tokens = int((whole["labels"][:, 1:] != IGNORED).sum())
         losses.append([round(loss * tokens, 4), tokens])
         if encoded.topic is not None and supervisor.layers:
             subjects.append(encoded.topic)

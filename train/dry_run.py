@@ -39,7 +39,12 @@ def dry_run(settings: Settings) -> int:
     print(f"\ntrained parameters: {trained:,} of {everything:,} ({trained / everything:.2%})")
     resident = resident_memory(cuda=machine.cuda)
     memory = predict_memory(
-        settings, size, half=machine.half, eager=machine.eager, resident=resident
+        settings,
+        size,
+        half=machine.half,
+        eager=machine.eager,
+        resident=resident,
+        learned=material.most_learned,
     )
     print(memory.text())
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,16 @@ class Material:
     def learned(self) -> int:
         """Tokens of their answers."""
         return sum(example.learned for example in self.encoded.examples)
+
+    def most_learned(self, rows: int) -> int:
+        """The most tokens that any `rows` of the training rows learn together."""
+        counts = (
+            sum(example.learned for example in row.examples)
+            if isinstance(row, Packed)
+            else row.learned
+            for row in self.training
+        )
+        return sum(heapq.nlargest(rows, counts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,17 @@
     queue         layers * E * K * (2 * D + 8)
     activations   layers * T * (c * (2 ffn + 4 hidden + 4 R) + 12 hidden)   (kept for backward)
                   + layers * T * heads * longest * (4 or 6)                 (eager attention only)
-    logits        T * vocabulary * (12 + c)                  (logits, their softmax, gradients)
+    logits        L * vocabulary * (12 + c)                  (logits, their softmax, gradients)
     contrast      layers * M * E * K * 12                    (similarities of M queries)
     process       what Python and the libraries hold already + 40 MiB       (CPU only)
                   + a fifth of all above, at most 110 MiB
 
-T are the tokens of a micro-step, c the bytes of the arithmetic's type, R = E * r + r0, M the
-lesser of T and `queries`; eager attention keeps its scores in 4 bytes, in bfloat16 in 4 and 2.
-With gradient checkpointing one layer's activations are kept instead of all, and T * hidden of
-each. What is kept was counted from the tensors that autograd saves for a Llama layer. Two thirds of
-the contrast's bytes and what is added to the process are what the resident peak shows beyond it:
-libraries that load late, kernels and freed memory that malloc holds back.
+T are the tokens of a micro-step, L the learned ones among them, c the bytes of the arithmetic's
+type, R = E * r + r0, M the lesser of T and `queries`; eager attention keeps its scores in 4 bytes,
+in bfloat16 in 4 and 2. With gradient checkpointing one layer's activations are kept instead of all,
+and T * hidden of each. What is kept was counted from the tensors that autograd saves for a Llama
+layer. Two thirds of the contrast's bytes and what is added to the process are what the resident
+peak shows beyond it: libraries that load late, kernels and freed memory that malloc holds back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import contextlib
 import re
 import resource
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,10 +123,17 @@ def trained_parameters(settings: Settings, base: BaseSize) -> int:
 
 
 def predict_memory(
-    settings: Settings, base: BaseSize, *, half: bool, eager: bool, resident: int = 0
+    settings: Settings,
+    base: BaseSize,
+    *,
+    half: bool,
+    eager: bool,
+    resident: int = 0,
+    learned: Callable[[int], int] | None = None,
 ) -> Memory:
     """The peak of a run. `half`: bfloat16 weights and arithmetic; `eager`: eager attention;
-    `resident`: bytes that the process holds already, 0 where they lie elsewhere (CUDA)."""
+    `resident`: bytes that the process holds already, 0 where they lie elsewhere (CUDA);
+    `learned`: the most tokens that a micro-step of so many rows learns; None: all of them."""
     run, experts, supervision = settings.run, settings.experts, settings.supervision
     c = 2 if half else 4
     trained = trained_parameters(settings, base)
@@ -138,6 +145,7 @@ def predict_memory(
     activations = base.layers * tokens * token
     if run.gradient_checkpointing:
         activations = tokens * token + base.layers * tokens * base.hidden * c
+    learns = min(tokens, learned(run.batch) + 1) if learned else tokens
     queries = min(tokens, supervision.queries) if supervision.contrastive else 0
     keys = experts.experts * supervision.queue_length
     if supervision.batch_keys or not keys:
@@ -149,7 +157,7 @@ def predict_memory(
         optimiser=8 * trained,
         queue=supervision.queue_bytes(base.layers, experts.experts),
         activations=activations,
-        logits=tokens * base.vocabulary * (12 + c),
+        logits=learns * base.vocabulary * (12 + c),
         contrast=base.layers * queries * keys * 12,
         process=0,
     )
@@ -160,13 +168,22 @@ def predict_memory(
 
 
 def check_memory(
-    settings: Settings, base: BaseSize, *, half: bool, eager: bool, free: int, resident: int = 0
+    settings: Settings,
+    base: BaseSize,
+    *,
+    half: bool,
+    eager: bool,
+    free: int,
+    resident: int = 0,
+    learned: Callable[[int], int] | None = None,
 ) -> Memory:
     """The prediction, or SparseDoctorError naming the smallest change that would fit in
     `free` bytes beside those that are `resident`."""
 
     def predict(some: Settings) -> Memory:
-        return predict_memory(some, base, half=half, eager=eager, resident=resident)
+        return predict_memory(
+            some, base, half=half, eager=eager, resident=resident, learned=learned
+        )
 
     memory, room = predict(settings), free + resident
     if memory.total <= room:

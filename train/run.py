@@ -24,7 +24,7 @@ from sparsedoctor.core.files import ADAPTER, RUN_FILE
 from sparsedoctor.core.in_use import in_use
 from sparsedoctor.core.moe.adapter import adapter_state, save_adapter
 from sparsedoctor.core.moe.adapter_description import AdapterDescription, BaseShape
-from sparsedoctor.core.moe.base import Base, load_base
+from sparsedoctor.core.moe.base import Base, load_base, load_tokenizer
 from sparsedoctor.core.moe.peft_layer import attach_experts, expert_layers
 from sparsedoctor.core.moe.supervision import RoutingSupervisor
 from sparsedoctor.train.checkpoints import (
@@ -212,6 +212,8 @@ def prepare(settings: Settings, output: Path) -> Loaded:
     check_launch()
     machine = Machine.of(run)
     examples = choose_examples(settings.data, run.seed)  # first: wrong data show at once
+    tokenizer = load_tokenizer(run.base)
+    material = encode_material(examples, settings.data, tokenizer)
     memory = check_memory(
         settings,
         base_size(run.base),
@@ -219,9 +221,15 @@ def prepare(settings: Settings, output: Path) -> Loaded:
         eager=machine.eager,
         free=free_memory(cuda=machine.cuda),
         resident=resident_memory(cuda=machine.cuda),
+        learned=material.most_learned,
     )
-    base = load_base(run.base, machine.dtype, four_bit=run.four_bit, attention=machine.attention)
-    material = encode_material(examples, settings.data, base.tokenizer)
+    base = load_base(
+        run.base,
+        machine.dtype,
+        four_bit=run.four_bit,
+        attention=machine.attention,
+        tokenizer=tokenizer,
+    )
     if run.patience and not material.held_out:
         raise SparseDoctorError("patience needs held-out examples; raise held_out_fraction")
     queue = settings.supervision.queue_length if settings.supervision.contrastive else None

@@ -21,8 +21,9 @@ from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.core.moe.health import LayerHealth, layer_health
 from sparsedoctor.core.moe.supervision import RoutingSupervisor, Terms
 from sparsedoctor.train.checkpoints import check_room_for_next, last_checkpoint, mark_complete
-from sparsedoctor.train.data.batches import filled_tokens, without_prompts
+from sparsedoctor.train.data.batches import filled_tokens
 from sparsedoctor.train.data.encode import IGNORED, Encoded
+from sparsedoctor.train.learned import LearnedLogits
 from sparsedoctor.train.processes import total
 
 LOGGED = ("contrast", "route", "balance", "z", "agreement")
@@ -43,16 +44,16 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         multiple: int = 1,
         **given: Any,
     ) -> None:
-        """`multiple`: of what the number of columns is that logits are computed of."""
+        """`multiple`: of what the number of tokens is that logits are computed of."""
         self.supervisor = supervisor
         self.router_rate = router_rate
         self.health_every = health_every
-        self.multiple = multiple
         self.health: list[LayerHealth] | None = None
         self.over = False  # the checkpoint that is resumed from is the end: take no step
         self._sums: dict[str, Tensor] = {}  # since the last line of the log
         self._summed_from = 0  # the step after which they begin
         super().__init__(**given)
+        self.logits = LearnedLogits(self.model, multiple)
         self.add_callback(_Commit(supervisor))
 
     def compute_loss(
@@ -69,8 +70,7 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         counted = inputs["labels"] != IGNORED
-        with self.supervisor.watching():
-            given = without_prompts(inputs, multiple=self.multiple)
+        with self.supervisor.watching(), self.logits.of(inputs) as given:
             loss, outputs = super().compute_loss(model, given, True, num_items_in_batch)
         due = self._health_is_due()
         health = layer_health(self.supervisor, counted) if due else []
@@ -130,8 +130,9 @@ class ExpertTrainer(Trainer):  # type: ignore[misc]
             inputs = self._prepare_inputs(batch)
             inputs.pop("topic_ids", None)
             number = (inputs["labels"][:, 1:] != IGNORED).sum()
-            with torch.no_grad(), self.compute_loss_context_manager():
-                mean = model(**without_prompts(inputs, multiple=self.multiple)).loss
+            autocast = self.compute_loss_context_manager()
+            with torch.no_grad(), autocast, self.logits.of(inputs) as given:
+                mean = model(**given).loss
             if number:
                 sums += torch.stack((mean.double() * number, number.double()))
         model.train(training)

@@ -37,13 +37,14 @@ def load_base(
     *,
     four_bit: bool = False,
     attention: str | None = None,
+    tokenizer: Any = None,
 ) -> Base:
     """Load what `name` stands for: "smollm2", a GGUF file or a Hugging Face folder.
 
     Weights of a GGUF file are dequantised to `dtype`. `four_bit` keeps a folder's linear
     weights in 4-bit NF4 (bitsandbytes). `attention` names transformers'
-    implementation ("eager", "sdpa"); None is its default. Raises SparseDoctorError when the
-    base cannot be read.
+    implementation ("eager", "sdpa"); None is its default. `tokenizer` is the base's own where it
+    has been read already. Raises SparseDoctorError when the base cannot be read.
     """
     path = find_base(name)
     options: dict[str, Any] = {"dtype": dtype}
@@ -59,14 +60,24 @@ def load_base(
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
-    tokenizer = load_tokenizer(name)
+    if tokenizer is None:
+        tokenizer = load_tokenizer(name)
     with read_errors(path):
         model, found = AutoModelForCausalLM.from_pretrained(
             folder, **source, **options, output_loading_info=True
         )
     _check_whole(path, found["missing_keys"])
     model.config.use_cache = False
+    model.get_output_embeddings().register_forward_pre_hook(_contiguous)
     return Base(model, tokenizer, path.name, path, base_fingerprint(path))
+
+
+def _contiguous(layer: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Asked for the logits of some columns (`logits_to_keep`), models hand a slice of the batch to
+    the output layer. torch multiplies a slice by frozen weights row by row of the batch, with a
+    copy of the weights for each: with four rows and 151,936 tokens half of a training step."""
+    hidden, *rest = given
+    return hidden.contiguous(), *rest
 
 
 def _check_four_bit(path: Path) -> None:

@@ -13,6 +13,9 @@ import pytest
 from tiny_models import make_tiny_model
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.train.data.batches import Packed
+from sparsedoctor.train.data.encode import IGNORED, Encoded, EncodedData
+from sparsedoctor.train.material import Material
 from sparsedoctor.train.memory import BaseSize, base_size, check_memory, predict_memory
 from sparsedoctor.train.settings import Settings, build_settings
 
@@ -42,6 +45,31 @@ def test_every_part_has_the_size_its_formula_says() -> None:
     )
     resident = predict_memory(_settings(), SMOLLM2, half=False, eager=False, resident=5 << 20)
     assert resident.total == memory.total + (155 << 20)
+
+
+def test_only_learned_tokens_have_logits() -> None:
+    def predict(learned: int) -> int:
+        return predict_memory(
+            _settings(batch=4),
+            SMOLLM2,
+            half=False,
+            eager=False,
+            learned=lambda rows: rows * learned,
+        ).logits
+
+    assert predict(10) == (4 * 10 + 1) * 49_152 * (4 + 12)
+    assert predict(10_000) == 4 * 512 * 49_152 * (4 + 12)  # rows hold no more
+
+
+def test_the_micro_step_that_learns_most_is_known_from_the_rows() -> None:
+    def example(learned: int) -> Encoded:
+        return Encoded([1] * 9, [IGNORED] * (9 - learned) + [1] * learned, None)
+
+    examples = [example(n) for n in (2, 7, 1, 5)]
+    encoded = EncodedData(examples, [])
+    assert Material(examples, encoded, encoded).most_learned(2) == 12
+    packed = [Packed((examples[1], examples[3])), Packed((examples[0], examples[2]))]
+    assert Material(packed, encoded, encoded).most_learned(1) == 12
 
 
 def test_each_lever_lowers_it() -> None:

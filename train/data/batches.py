@@ -104,21 +104,6 @@ def collate(rows: Sequence[Encoded | Packed], pad_id: int, *, multiple: int = 1)
     return batch
 
 
-def without_prompts(batch: Mapping[str, Any], *, multiple: int = 1) -> dict[str, Any]:
-    """A batch for the model that asks for no logits in front of the first learned token.
-
-    The loss is the same. Logits of a large vocabulary are a good part of a step, and the columns
-    that hold nothing but questions have no use for theirs. Reads one number off the device. Some
-    of them stay where their number must be a `multiple`.
-    """
-    labels: Tensor = batch["labels"]
-    learned = (labels != IGNORED).any(dim=0).int()  # [tokens]
-    first = int(learned.argmax())  # 0 where nothing is learned: everything stays
-    first = max(first - 1, 0)  # the token before it predicts it
-    keep = labels.shape[1] - (first - first % multiple)
-    return {**batch, "labels": labels[:, -keep:], "logits_to_keep": keep}
-
-
 def filled_tokens(batch: Mapping[str, Any]) -> Tensor:
     """How many tokens of a batch are not padding (scalar)."""
     mask: Tensor | None = batch.get("attention_mask")

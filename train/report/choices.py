@@ -64,6 +64,7 @@ def _lines(
             inputs = collate(rows, pad_id)
             counted = (inputs.pop("labels") != IGNORED).to(device)  # [batch, tokens]
             del inputs["topic_ids"]
+            inputs["logits_to_keep"] = 1  # none of which is looked at
             inputs = {
                 name: value.to(device) if isinstance(value, torch.Tensor) else value
                 for name, value in inputs.items()

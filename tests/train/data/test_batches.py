@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from tiny_models import make_tiny_model
 
 from sparsedoctor.train.data.batches import (
-    FEW_SHAPES,
     NO_TOPIC,
     collate,
     filled_tokens,
     pack,
     topic_id,
-    without_prompts,
 )
 from sparsedoctor.train.data.encode import IGNORED, Encoded
 
@@ -137,60 +135,7 @@ def test_a_padded_row_computes_what_it_computes_alone(tmp_path: Path) -> None:
     torch.testing.assert_close(logits[0, :6], alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])
-@pytest.mark.parametrize("packed", [False, True])
-def test_leaving_out_the_logits_of_prompts_changes_neither_loss_nor_gradient(
-    tmp_path: Path, family: Any, packed: bool
-) -> None:
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        make_tiny_model(tmp_path, family), dtype=torch.float32
-    )
-    examples = []
-    for length, asked in ((12, 6), (20, 9), (15, 5)):
-        ids = list(range(5, 5 + length))
-        examples.append(Encoded(ids, [IGNORED] * asked + ids[asked:], None))
-    batch = collate(pack(examples, 40) if packed else examples, pad_id=0)
-    batch.pop("topic_ids")
-    short = without_prompts(batch)
-    weight = model.model.layers[0].mlp.up_proj.weight
-    found = []
-    for inputs in (batch, short):
-        output = model(**inputs)
-        (gradient,) = torch.autograd.grad(output.loss, weight)
-        found.append((output.loss.detach(), gradient))
-    assert output.logits.shape[1] == batch["labels"].shape[1] - 4  # 5 asked, the last predicts
-    assert batch["labels"].shape == batch["input_ids"].shape  # the batch itself stays
-    torch.testing.assert_close(found[0], found[1])
-
-
-def test_a_batch_in_which_nothing_is_learned_keeps_all_its_logits() -> None:
-    batch = collate([Encoded([5, 6, 7], [IGNORED] * 3, None)], pad_id=0)
-    assert without_prompts(batch)["logits_to_keep"] == 3
-
-
 def test_a_topics_number_does_not_depend_on_the_process() -> None:
     assert topic_id("Gout") == 1630276371
     assert topic_id(None) == NO_TOPIC
     assert len({topic_id(f"topic {n}") for n in range(5000)}) == 5000
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_rounded_lengths_change_no_loss_and_leave_few_shapes(tmp_path: Path, packed: bool) -> None:
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        make_tiny_model(tmp_path, "llama"), dtype=torch.float32
-    )
-    shapes = set()
-    for length in range(23, 47, 3):
-        ids = list(range(5, 5 + length))
-        examples = [Encoded(ids, [IGNORED] * 21 + ids[21:], None), _encoded(20)]
-        rows = pack(examples, 80) if packed else [examples[0]]
-        losses = []
-        for multiple in (1, FEW_SHAPES):
-            batch = collate(rows, pad_id=0, multiple=multiple)
-            batch = without_prompts(batch, multiple=multiple)
-            batch.pop("topic_ids")
-            losses.append(model(**batch).loss)
-        torch.testing.assert_close(losses[0], losses[1])
-        assert batch["input_ids"].shape[1] % FEW_SHAPES == 0
-        shapes.add((batch["input_ids"].shape[1], batch["logits_to_keep"]))
-    assert len(shapes) <= 3
