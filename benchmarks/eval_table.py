@@ -24,7 +24,6 @@ TABLE.md is written again after every row.
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
 import json
 import multiprocessing
@@ -35,21 +34,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from eval_table_base import as_folder
+from eval_table_data import clean_training
 from eval_table_report import write_table
 from eval_table_rows import MAIN_ROWS, REFERENCE, ROWS, SHAPE, TRACKS, Row, Track
 from eval_table_training import train, tuned_rate
 
 from sparsedoctor.core.base_models import base_fingerprint, find_base
 from sparsedoctor.core.errors import SparseDoctorError, run_command
-from sparsedoctor.train.data.formats import read_examples
-from sparsedoctor.train.data.overlap import exclude_overlap
 from sparsedoctor.train.evaluate.backends.opening import ModelChoice, open_backend
 from sparsedoctor.train.evaluate.benchmarks import find_benchmark, load_questions
-from sparsedoctor.train.evaluate.journal import RESULT, write_json, write_text
+from sparsedoctor.train.evaluate.journal import RESULT, write_json
 from sparsedoctor.train.evaluate.running import run_benchmark
 from sparsedoctor.train.evaluate.scoring import Settings
+from sparsedoctor.train.settings import Precision
 
 SETTINGS = "settings.json"  # with what the table was begun
 # These may differ when a table goes on.
@@ -108,6 +108,7 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     main = [row.name for row in MAIN_ROWS]
     more = f"instead of {' '.join(main)}"
     add("--rows", nargs="+", choices=[row.name for row in ROWS], default=main, help=more)
+    add("--precision", choices=get_args(Precision), default="auto", help="of a training")
     add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
     add("--warmup-steps", type=int, default=50, help="of contrast and route, without batch keys")
     add("--held-out-limit", type=int, default=64, help="examples, while training")
@@ -139,6 +140,7 @@ def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = 
         rows, now = begun.get(name, {}), given[name]
         begun[name], given[name] = now | rows, rows | now
     begun.setdefault("base_sha256", given["base_sha256"])  # older tables name their base only
+    begun.setdefault("precision", "auto")  # and had no other
     differing = [name for name in given if begun.get(name) != given[name]]
     if differing:
         raise SparseDoctorError(
@@ -205,27 +207,6 @@ def train_and_score(
         train(row, files, folder, options, seed=seed, rate=rate, steps=options.steps)
     score(row, folder, TRACKS[options.track], options)
     print(f"{row.name}, seed {seed}: {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
-
-
-def clean_training(track: Track, data: Path, folder: Path) -> list[Path]:
-    """The training files without the rows that hold a test question, as JSON lines."""
-    cleaned = [folder / Path(name).name.removesuffix(".gz") for name in track.training]
-    if all(path.is_file() for path in cleaned):
-        return cleaned
-    evaluation = [data / path for _, path in dict.fromkeys((*track.benchmarks, track.loss))]
-    # A folder of subjects stands for its test files.
-    evaluation = [path / "test" if path.is_dir() else path for path in evaluation]
-    for name, target in zip(track.training, cleaned, strict=True):
-        source = data / name
-        if not source.is_file():
-            raise SparseDoctorError(f"there is no training file {source}; see docs/data.md")
-        overlap = exclude_overlap(read_examples(source), evaluation)
-        print(f"{source.name}: {overlap.report()}")
-        left_out = {excluded.example.line for excluded in overlap.excluded}
-        with gzip.open(source, "rt", encoding="utf-8") as file:
-            lines = [line for number, line in enumerate(file, 1) if number not in left_out]
-        write_text(target, "".join(lines))
-    return cleaned
 
 
 def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import sys
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import transformers
@@ -28,9 +28,10 @@ from sparsedoctor.core.errors import run_command
 from sparsedoctor.core.moe.base import load_base
 from sparsedoctor.train.data.batches import collate
 from sparsedoctor.train.learned import LearnedLogits
+from sparsedoctor.train.machine import Machine
 from sparsedoctor.train.material import choose_examples, encode_material
 from sparsedoctor.train.run import training_arguments
-from sparsedoctor.train.settings import DataSettings, RunSettings
+from sparsedoctor.train.settings import DataSettings, Precision, RunSettings
 from sparsedoctor.train.trainer import ExpertTrainer
 
 
@@ -40,9 +41,9 @@ class DenseTrainer(Trainer):  # type: ignore[misc]
     evaluate = ExpertTrainer.evaluate
     _own_part = ExpertTrainer._own_part
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, multiple: int, **given: Any) -> None:
         super().__init__(**given)
-        self.logits = LearnedLogits(self.model)
+        self.logits = LearnedLogits(self.model, multiple)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
         inputs = {name: value for name, value in inputs.items() if name != "topic_ids"}
@@ -60,6 +61,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--max-tokens", type=int, default=512)
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--seed", type=int, default=17)
@@ -72,6 +74,7 @@ def main() -> int:
         base=options.base,
         steps=options.steps,
         batch=options.batch,
+        precision=options.precision,
         learning_rate=options.learning_rate,
         warmup=options.warmup,
         seed=options.seed,
@@ -95,9 +98,9 @@ def train_dense(run: RunSettings, data: DataSettings, rank: int, alpha: int, out
     if run.threads:
         torch.set_num_threads(run.threads)
     transformers.set_seed(run.seed)
-    cuda = torch.cuda.is_available()
+    machine = Machine.of(run)
     examples = choose_examples(data, run.seed)
-    base = load_base(run.base, torch.bfloat16 if cuda else torch.float32)
+    base = load_base(run.base, machine.dtype, attention=machine.attention)
     material = encode_material(examples, data, base.tokenizer)
     config = LoraConfig(
         r=rank,
@@ -108,9 +111,10 @@ def train_dense(run: RunSettings, data: DataSettings, rank: int, alpha: int, out
     model = get_peft_model(base.model, config)
     pad = base.tokenizer.pad_token_id
     trainer = DenseTrainer(
+        multiple=machine.multiple,
         model=model,
-        args=training_arguments(run, output, bool(material.held_out), cuda=cuda),
-        data_collator=partial(collate, pad_id=0 if pad is None else pad),
+        args=training_arguments(run, output, bool(material.held_out), cuda=machine.cuda),
+        data_collator=partial(collate, pad_id=pad or 0, multiple=machine.multiple),
         train_dataset=material.training,
         eval_dataset=material.held_out or None,
     )

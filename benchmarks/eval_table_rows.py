@@ -127,8 +127,14 @@ class Track:
     training: tuple[str, ...]
     benchmarks: tuple[tuple[str, str], ...]  # (name, path)
     loss: tuple[str, str]
+    letters_only: bool = False  # learn right answers alone, spread evenly over the letters
 
 
+_CHINESE_EXAMS = (
+    ("cmmlu-med-apollo", "eval/cmmlu"),
+    ("cmexam", "eval/cmexam_dev.csv"),
+    ("medqa-zh", "eval/medqa_zh_test.jsonl.gz"),
+)
 TRACKS = {
     "zh": Track(
         (
@@ -136,12 +142,14 @@ TRACKS = {
             "train/huatuo_instructions.jsonl.gz",
             "train/cmtmedqa_multiturn.jsonl.gz",
         ),
-        (
-            ("cmmlu-med-apollo", "eval/cmmlu"),
-            ("cmexam", "eval/cmexam_dev.csv"),
-            ("medqa-zh", "eval/medqa_zh_test.jsonl.gz"),
-        ),
+        _CHINESE_EXAMS,
         ("cmexam", "eval/cmexam_dev.csv"),
+    ),
+    "zh-exam": Track(
+        ("train/cn_exam_train.jsonl.gz",),
+        _CHINESE_EXAMS,
+        ("cmexam", "eval/cmexam_dev.csv"),
+        letters_only=True,
     ),
     "en": Track(
         ("train/en_exam_train.jsonl.gz", "train/medquad_train.jsonl.gz"),

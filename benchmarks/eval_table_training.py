@@ -110,6 +110,7 @@ def training_command(
         "--steps": steps,
         "--batch": options.batch,
         "--max-tokens": options.max_tokens,
+        "--precision": options.precision,
         "--learning-rate": rate,
         "--warmup": min(options.warmup, third),
         "--seed": seed,

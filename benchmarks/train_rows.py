@@ -31,8 +31,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from eval_table import carry_out, clean_training, parsed, same_table, urgent
+from eval_table import carry_out, parsed, same_table, urgent
 from eval_table_base import as_folder
+from eval_table_data import clean_training
 from eval_table_rows import REFERENCE, ROWS, Row, Track
 from eval_table_training import TRAIN_FILE, train
 from peft import PeftModel

@@ -36,7 +36,7 @@ from sparsedoctor.train.checkpoints import (
     step_of,
     take_along,
 )
-from sparsedoctor.train.data.batches import FEW_SHAPES, collate
+from sparsedoctor.train.data.batches import collate
 from sparsedoctor.train.interrupt import StopOnSignal
 from sparsedoctor.train.machine import Machine
 from sparsedoctor.train.material import Material, choose_examples, encode_material
@@ -248,9 +248,6 @@ def prepare(settings: Settings, output: Path) -> Loaded:
     )
     _make_room(output, model, run)
     pad = base.tokenizer.pad_token_id or 0
-    # In bfloat16 on a CPU oneDNN keeps what it has made for every shape it ever saw: 600 MB after
-    # 133 lengths of a batch, measured with SmolLM2's matrices.
-    multiple = FEW_SHAPES if machine.half and not machine.cuda else 1
     health = Health(output)
     callbacks: list[Any] = [Progress(output), health]
     if run.patience:
@@ -258,14 +255,14 @@ def prepare(settings: Settings, output: Path) -> Loaded:
     trainer = ExpertTrainer(
         model=model,
         args=training_arguments(run, output, bool(material.held_out), cuda=machine.cuda),
-        data_collator=partial(collate, pad_id=pad, multiple=multiple),
+        data_collator=partial(collate, pad_id=pad, multiple=machine.multiple),
         train_dataset=material.training,
         eval_dataset=material.held_out or None,
         callbacks=callbacks,
         supervisor=supervisor,
         router_rate=run.router_rate,
         health_every=run.health_every,
-        multiple=multiple,
+        multiple=machine.multiple,
     )
     health.trainer = trainer
     for printer in (PrinterCallback, ProgressCallback):
