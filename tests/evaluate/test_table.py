@@ -128,13 +128,16 @@ def test_rows_may_be_added_to_a_table_but_not_changed(
     base = tmp_path / "base"
     make_tiny_model(base, "qwen2")
     data = write_data(tmp_path / "data")
-    options = argparse.Namespace(data=data, output=tmp_path, steps=4, base=str(base))
+    options = argparse.Namespace(
+        data=data, output=tmp_path, steps=4, base=str(base), precision="auto"
+    )
     settings = tmp_path / "settings.json"
     table.same_table(options, track)
     whole = settings.read_text()
     fewer = json.loads(whole)
     assert fewer["flags"].pop("sparsedoctor") == []
     assert len(fewer.pop("base_sha256")) == 64  # a table that was begun when only the name was kept
+    assert fewer.pop("precision") == "auto"
     assert fewer.pop("dense")["dense-higher"] == [32, 128]
     settings.write_text(json.dumps(fewer))
     table.same_table(options, track)
@@ -152,3 +155,21 @@ def test_rows_may_be_added_to_a_table_but_not_changed(
     make_tiny_model(base, "llama")  # another base of the same name
     with pytest.raises(SparseDoctorError, match="base_sha256"):
         table.same_table(options, track)
+
+
+def test_questions_of_letters_alone_keep_their_right_option_and_favour_no_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    letters_only = importlib.import_module("eval_table_data").letters_only
+    rows = [exam(i, "x") | {"answer": "B", "explanation": "B is right."} for i in range(400)]
+    several = exam(0, "y") | {"answer": "AB"}
+    found = [json.loads(line) for line in letters_only(map(json.dumps, [several, *rows]))]
+    assert [row["id"] for row in found] == [row["id"] for row in rows]
+    for before, after in zip(rows, found, strict=True):
+        assert "explanation" not in after
+        assert list(after["options"]) == list("ABCD")
+        assert sorted(after["options"].values()) == sorted(before["options"].values())  # type: ignore[attr-defined]
+        assert after["options"][after["answer"]] == before["options"]["B"]  # type: ignore[index]
+    counts = [sum(row["answer"] == letter for row in found) for letter in "ABCD"]
+    assert min(counts) > 70
