@@ -167,25 +167,10 @@ def predict_memory(
     return replace(memory, process=resident + 40 * _MIB + held_back)
 
 
-def check_memory(
-    settings: Settings,
-    base: BaseSize,
-    *,
-    half: bool,
-    eager: bool,
-    free: int,
-    resident: int = 0,
-    learned: Callable[[int], int] | None = None,
-) -> Memory:
-    """The prediction, or SparseDoctorError naming the smallest change that would fit in
-    `free` bytes beside those that are `resident`."""
-
-    def predict(some: Settings) -> Memory:
-        return predict_memory(
-            some, base, half=half, eager=eager, resident=resident, learned=learned
-        )
-
-    memory, room = predict(settings), free + resident
+def check_memory(settings: Settings, predict: Callable[[Settings], Memory], room: int) -> Memory:
+    """What `predict` says of a run, or SparseDoctorError naming the smallest change that would fit
+    in `room` bytes, those that this process holds already among them."""
+    memory = predict(settings)
     if memory.total <= room:
         return memory
     said = f"this run needs about {memory.total / _MIB:,.0f} MiB and {room / _MIB:,.0f} are free"

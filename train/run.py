@@ -46,6 +46,7 @@ from sparsedoctor.train.memory import (
     check_memory,
     free_memory,
     peak_memory,
+    predict_memory,
     resident_memory,
 )
 from sparsedoctor.train.processes import check_launch, gather, process_count, total
@@ -214,15 +215,19 @@ def prepare(settings: Settings, output: Path) -> Loaded:
     examples = choose_examples(settings.data, run.seed)  # first: wrong data show at once
     tokenizer = load_tokenizer(run.base)
     material = encode_material(examples, settings.data, tokenizer)
-    memory = check_memory(
-        settings,
-        base_size(run.base),
+    if run.patience and not material.held_out:
+        raise SparseDoctorError("patience needs held-out examples; raise held_out_fraction")
+    size = base_size(run.base)
+    resident = resident_memory(cuda=machine.cuda)  # with the libraries that reading it loads
+    predict = partial(
+        predict_memory,
+        base=size,
         half=machine.half,
         eager=machine.eager,
-        free=free_memory(cuda=machine.cuda),
-        resident=resident_memory(cuda=machine.cuda),
+        resident=resident,
         learned=material.most_learned,
     )
+    memory = check_memory(settings, predict, free_memory(cuda=machine.cuda) + resident)
     base = load_base(
         run.base,
         machine.dtype,
@@ -230,8 +235,6 @@ def prepare(settings: Settings, output: Path) -> Loaded:
         attention=machine.attention,
         tokenizer=tokenizer,
     )
-    if run.patience and not material.held_out:
-        raise SparseDoctorError("patience needs held-out examples; raise held_out_fraction")
     queue = settings.supervision.queue_length if settings.supervision.contrastive else None
     model = attach_experts(base.model, settings.experts, queue)
     layers = expert_layers(model)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,9 @@ def test_each_lever_lowers_it() -> None:
 )
 def test_what_does_not_fit_is_refused_with_the_setting_that_would(free_mib: int, said: str) -> None:
     settings = _settings(batch=4)
+    predict = partial(predict_memory, base=SMOLLM2, half=False, eager=False)
     with pytest.raises(SparseDoctorError) as error:
-        check_memory(settings, SMOLLM2, half=False, eager=False, free=free_mib << 20)
+        check_memory(settings, predict, free_mib << 20)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
