@@ -108,6 +108,7 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     main = [row.name for row in MAIN_ROWS]
     more = f"instead of {' '.join(main)}"
     add("--rows", nargs="+", choices=[row.name for row in ROWS], default=main, help=more)
+    add("--pack", action="store_true", help="several examples in a row of --max-tokens")
     add("--precision", choices=get_args(Precision), default="auto", help="of a training")
     add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
     add("--warmup-steps", type=int, default=50, help="of contrast and route, without batch keys")
@@ -141,6 +142,7 @@ def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = 
         begun[name], given[name] = now | rows, rows | now
     begun.setdefault("base_sha256", given["base_sha256"])  # older tables name their base only
     begun.setdefault("precision", "auto")  # and had no other
+    begun.setdefault("pack", False)
     differing = [name for name in given if begun.get(name) != given[name]]
     if differing:
         raise SparseDoctorError(
@@ -211,7 +213,10 @@ def train_and_score(
 
 def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> None:
     """Score a row on every benchmark, and measure the loss on the authors' texts."""
-    exams = [(name, path, Settings()) for name, path in track.benchmarks]
+    asked = Settings()
+    if track.form == "cloze":
+        asked = Settings(scoring="logprob-pmi", candidates="cloze")
+    exams = [(name, path, asked) for name, path in track.benchmarks]
     name, path = track.loss
     todo = [
         (folder / label, benchmark, data, settings, limit)

@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--max-tokens", type=int, default=512)
+    parser.add_argument("--pack", action="store_true")
     parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--warmup", type=int, default=10)
@@ -85,6 +86,7 @@ def main() -> int:
     data = DataSettings(
         data=tuple(options.data),
         max_tokens=options.max_tokens,
+        pack=options.pack,
         held_out_limit=options.held_out_limit,
     )
     train_dense(run, data, options.rank, options.alpha, options.output)

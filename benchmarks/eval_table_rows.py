@@ -1,8 +1,9 @@
-"""The rows of `eval_table.py` and its two languages: what is trained, and what it is scored on."""
+"""The rows of `eval_table.py` and its tracks: what is trained, and what it is scored on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 EXPERTS, TOP_K, RANK = 4, 2, 8
 # AdamW moves what a pair computes by about alpha times the learning rate at each step, whatever
@@ -122,12 +123,14 @@ ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A language: what is learned, what is scored, whose loss is measured. Below the data."""
+    """What is learned, what is scored, whose loss is measured; paths below the data."""
 
     training: tuple[str, ...]
     benchmarks: tuple[tuple[str, str], ...]  # (name, path)
     loss: tuple[str, str]
-    letters_only: bool = False  # learn right answers alone, spread evenly over the letters
+    # Of exam questions: "letters", right answers alone, spread evenly over the letters; "cloze",
+    # right options' texts, the options not shown. Questions are then scored in the same way.
+    form: Literal["whole", "letters", "cloze"] = "whole"
 
 
 _CHINESE_EXAMS = (
@@ -149,7 +152,13 @@ TRACKS = {
         ("train/cn_exam_train.jsonl.gz",),
         _CHINESE_EXAMS,
         ("cmexam", "eval/cmexam_dev.csv"),
-        letters_only=True,
+        form="letters",
+    ),
+    "zh-cloze": Track(
+        ("train/cn_exam_train.jsonl.gz",),
+        _CHINESE_EXAMS,
+        ("cmexam", "eval/cmexam_dev.csv"),
+        form="cloze",
     ),
     "en": Track(
         ("train/en_exam_train.jsonl.gz", "train/medquad_train.jsonl.gz"),

@@ -120,6 +120,8 @@ def training_command(
         "--threads": options.threads,
     }
     flags = [str(part) for pair in common.items() for part in pair]
+    if options.pack:
+        flags.append("--pack")
     data = ["--data", *map(str, files)]
     if row.dense_rank:
         dense = [sys.executable, str(Path(__file__).with_name("eval_table_dense.py"))]

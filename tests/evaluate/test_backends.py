@@ -43,6 +43,7 @@ SCORINGS = [
     Settings(),
     Settings(scoring="logprob-mean", candidates="text"),
     Settings(scoring="logprob-permuted"),
+    Settings(scoring="logprob-pmi", candidates="cloze"),
 ]
 
 

@@ -60,6 +60,65 @@ def test_length_normalisation_matters_for_option_texts() -> None:
     assert verdict_of_scores(exam(), [(request, tokens)], mean).chosen == "B"
 
 
+def test_a_cloze_shows_no_options_and_scores_their_texts() -> None:
+    """Its examples answer with the text too, and with every one where several are right."""
+    several = exam(answer="AC", multiple=True)
+    settings = Settings(candidates="cloze", shots=2)
+    (request,) = requests_for(exam(), [exam("D"), several], "exam-en", settings)
+    assert [message.content for message in request.messages] == [
+        "Which?",
+        "The answer is option text 3",
+        "Which?",
+        "The answer is option text 0, option text 2",
+        "Which?",
+        "The answer is",
+    ]
+    assert request.continuations == tuple(f" option text {i}" for i in range(4))
+    chinese = replace(exam(), language="zh")
+    (request,) = requests_for(chinese, [], "cmmlu", settings)
+    assert [message.content for message in request.messages] == ["Which?", "答案是："]
+    assert request.continuations[1] == "option text 1"
+
+
+def test_several_right_options_have_no_cloze() -> None:
+    """They are asked with their options, whose letters answer."""
+    several = exam(answer="AC", multiple=True)
+    pmi = Settings(scoring="logprob-pmi", candidates="cloze")
+    assert ask(several, pmi) == ask(several, Settings())
+
+
+def test_what_a_question_makes_likelier_is_chosen() -> None:
+    """C is a common text, likely whatever is asked; the question makes D likelier."""
+    settings = Settings(scoring="logprob-pmi", candidates="cloze")
+    asked, unasked = ask(exam(), settings)
+    assert (asked.unasked, unasked.unasked) == (False, True)
+    assert asked.continuations == unasked.continuations
+    assert asked.messages[0].content == "Which?"
+    assert "Which?" not in unasked.messages[0].content
+    tokens = [[-8.0], [-9.0], [-2.0, -0.5], [-6.0]], [[-8.0], [-9.0], [-2.0, -0.5], [-7.5]]
+    answers = list(zip((asked, unasked), tokens, strict=True))
+    verdict = verdict_of_scores(exam(), answers, settings)
+    assert verdict.chosen == "D"
+    assert verdict.scores == {"A": 0.0, "B": 0.0, "C": 0.0, "D": 1.5}
+    plain = Settings(candidates="cloze")
+    assert verdict_of_scores(exam(), answers[:1], plain).chosen == "C"
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"scoring": "logprob-pmi"}, "use it with --candidates cloze"),
+        ({"scoring": "logprob-pmi", "candidates": "text"}, "use it with --candidates cloze"),
+        ({"scoring": "logprob-permuted", "candidates": "cloze"}, "is about letters"),
+        ({"scoring": "generate", "candidates": "cloze"}, "has no meaning with generate"),
+        ({"compatibility": "cmb", "candidates": "cloze"}, "shows options"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(settings: dict[str, str], why: str) -> None:
+    with pytest.raises(SparseDoctorError, match=why):
+        Settings(**settings)  # type: ignore[arg-type]
+
+
 def test_rotations_cancel_a_preference_for_a_position() -> None:
     """A model that adds 2 nats to whatever stands under C, and knows that text 1 is right."""
     settings = Settings(scoring="logprob-permuted")

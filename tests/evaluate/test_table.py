@@ -129,7 +129,7 @@ def test_rows_may_be_added_to_a_table_but_not_changed(
     make_tiny_model(base, "qwen2")
     data = write_data(tmp_path / "data")
     options = argparse.Namespace(
-        data=data, output=tmp_path, steps=4, base=str(base), precision="auto"
+        data=data, output=tmp_path, steps=4, base=str(base), precision="auto", pack=False
     )
     settings = tmp_path / "settings.json"
     table.same_table(options, track)
@@ -138,6 +138,7 @@ def test_rows_may_be_added_to_a_table_but_not_changed(
     assert fewer["flags"].pop("sparsedoctor") == []
     assert len(fewer.pop("base_sha256")) == 64  # a table that was begun when only the name was kept
     assert fewer.pop("precision") == "auto"
+    assert fewer.pop("pack") is False
     assert fewer.pop("dense")["dense-higher"] == [32, 128]
     settings.write_text(json.dumps(fewer))
     table.same_table(options, track)
@@ -163,8 +164,7 @@ def test_questions_of_letters_alone_keep_their_right_option_and_favour_no_letter
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     letters_only = importlib.import_module("eval_table_data").letters_only
     rows = [exam(i, "x") | {"answer": "B", "explanation": "B is right."} for i in range(400)]
-    several = exam(0, "y") | {"answer": "AB"}
-    found = [json.loads(line) for line in letters_only(map(json.dumps, [several, *rows]))]
+    found = list(letters_only(dict(row) for row in rows))
     assert [row["id"] for row in found] == [row["id"] for row in rows]
     for before, after in zip(rows, found, strict=True):
         assert "explanation" not in after
@@ -173,3 +173,34 @@ def test_questions_of_letters_alone_keep_their_right_option_and_favour_no_letter
         assert after["options"][after["answer"]] == before["options"]["B"]  # type: ignore[index]
     counts = [sum(row["answer"] == letter for row in found) for letter in "ABCD"]
     assert min(counts) > 70
+
+
+def test_training_files_have_the_form_of_their_track(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Questions with several right options have neither form; what is asked is left out."""
+    pytest.importorskip("peft", reason="the rows are trained with sparsedoctor[train]")
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    data = importlib.import_module("eval_table_data")
+    tracks = importlib.import_module("eval_table_rows").TRACKS
+    asked = exam(3, "asked")
+    chosen = [exam(i, "x") for i in range(4)]
+    several = exam(0, "y") | {"answer": "AB"}
+    write_lines(tmp_path / "train" / "cn_exam_train.jsonl.gz", [*chosen, several, asked])
+    write_lines(tmp_path / "eval" / "medqa_zh_test.jsonl.gz", [asked])
+    (tmp_path / "eval" / "cmmlu" / "test").mkdir(parents=True)
+    (tmp_path / "eval" / "cmmlu" / "test" / "virology.csv").write_text(
+        ",Question,A,B,C,D,Answer\n0,Which one?,a,b,c,d,A\n"
+    )
+    (tmp_path / "eval" / "cmexam_dev.csv").write_text(
+        'Question,Options,Answer,Explanation\nAnother one?,"A a\nB b",A,\n'
+    )
+    found = {}
+    for name in ("zh-exam", "zh-cloze"):
+        (file,) = data.clean_training(tracks[name], tmp_path, tmp_path / name)
+        found[name] = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [row["id"] for row in found["zh-exam"]] == [row["id"] for row in chosen]
+    assert found["zh-cloze"] == [
+        {"question": row["question"], "answer": f"答案是：choice {row['answer']}{i}"}
+        for i, row in enumerate(chosen)
+    ]

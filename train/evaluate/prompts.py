@@ -27,8 +27,10 @@ class Wording:
 
     ask: Callable[[Question], str]
     lead: str = ""
-    gap: str = ""  # between the lead and the letter, and before an explanation
+    gap: str = ""  # between the lead and what answers, and before an explanation
     explains: str = ""  # between the letter and its explanation
+    between: str = ""  # several right options, whose texts answer; "": letters answer
+    premise: str = ""  # asks for an answer and names no question
 
     def before_explanation(self, question: Question) -> str:
         """The answer, stated, as far as its explanation, which is then due."""
@@ -36,7 +38,11 @@ class Wording:
 
     def answer(self, question: Question) -> str:
         """The whole answer of an example, or of an earlier turn."""
-        return self.lead + self.gap + question.answer if question.answer else question.reference
+        if not question.answer:
+            return question.reference
+        right = (question.options[letter] for letter in question.answer)
+        stated = self.between.join(right) if self.between else question.answer
+        return self.lead + self.gap + stated
 
 
 def _listed(question: Question) -> str:
@@ -96,7 +102,17 @@ WORDINGS: dict[str, Wording] = {
     "exam-en": Wording(_exam_en, "The answer is", " ", "\n\nExplanation:"),
     "huatuogpt-2": Wording(_huatuogpt2, **_ZH),
     "open": Wording(_open),
+    # The options are not shown: what a model has to say is a text, not a letter.
+    "cloze-zh": Wording(_open, "答案是：", between="、", premise="请直接给出正确答案。"),
+    "cloze-en": Wording(
+        _open, "The answer is", " ", between=", ", premise="Give the right answer and nothing else."
+    ),
 }
+
+
+def cloze_for(language: str) -> str:
+    """The name of the wording that asks without options."""
+    return f"cloze-{language}"
 
 
 def wording_for(benchmark: str, language: str, compatibility: str = "") -> str:
@@ -133,9 +149,16 @@ def choose_shots(
 
 
 def messages_for(
-    question: Question, shots: Sequence[Question], wording: str, *, begun: str = ""
+    question: Question,
+    shots: Sequence[Question],
+    wording: str,
+    *,
+    begun: str = "",
+    unasked: bool = False,
 ) -> list[Message]:
     """The messages that put `question`, after its examples and its earlier turns.
+
+    `unasked`: the wording's premise stands in place of the question.
 
     `begun` is how the answer begins, if it does: after "答案是：" a letter is due, whose
     log-probability is asked for. Without it the model writes freely.
@@ -146,7 +169,7 @@ def messages_for(
         messages += [Message("user", words.ask(shot)), Message("assistant", words.answer(shot))]
     for asked, answered in question.history:
         messages += [Message("user", asked), Message("assistant", answered)]
-    messages.append(Message("user", words.ask(question)))
+    messages.append(Message("user", words.premise if unasked else words.ask(question)))
     if begun:
         messages.append(Message("assistant", begun))
     return messages

@@ -60,7 +60,7 @@ def result_of(
         result |= exam_figures(loaded.questions, answers)
         if settings.scoring == "generate":
             result["levels"] = _levels(answers)
-        elif settings.scoring in ("logprob", "logprob-permuted"):
+        elif settings.scoring in ("logprob", "logprob-permuted", "logprob-pmi"):
             result["answer_loss"] = _answer_loss(answers)
             if settings.scoring == "logprob" and settings.candidates == "letter":
                 result["batch_calibrated"] = _batch_calibrated(answers)

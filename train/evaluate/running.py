@@ -121,7 +121,7 @@ def _answers(
         collected = parts.setdefault(question.id, [])
         collected.append((requests[index], tokens))
         if len(collected) == len(asked[question.id]):
-            collected.sort(key=lambda part: part[0].shift)
+            collected.sort(key=lambda part: (part[0].unasked, part[0].shift))
             yield answer_of(question, verdict_of_scores(question, parts.pop(question.id), settings))
 
 

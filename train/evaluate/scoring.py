@@ -4,14 +4,18 @@
     logprob-mean     the same divided by the candidate's tokens (matters for option texts)
     logprob-permuted the candidates' probabilities averaged over the rotations of the options, so
                      that each text stood under each letter once: small models answer by position
+    logprob-pmi      that of an option's text less what it has where nothing was asked: how much
+                     likelier the question makes it (pointwise mutual information; Holtzman et al.,
+                     "Surface Form Competition", EMNLP 2021). For `candidates="cloze"`
     generate         what the model writes, greedily, read by `answers`
     loss             negative log-likelihood of the reference: the authors' answer, or the
                      explanation of an exam question after its right answer, which is given
 
-Candidates are the option letters, or (`candidates="text"`) the option texts. For a question with
-several right options they are all sets of letters, and the score of a set is the probability that
-the model writes exactly it: the probability of its letters less that of every longer string that
-goes on from them.
+Candidates are the option letters, the option texts (`candidates="text"`), or the option texts after
+a question that was asked without its options (`"cloze"`). For a question with several right options
+they are all sets of letters after its options, and the score of a set is the probability that the
+model writes exactly it: the probability of its letters less that of every longer string that goes
+on from them.
 """
 
 from __future__ import annotations
@@ -24,11 +28,11 @@ from itertools import combinations
 from sparsedoctor.core.engine.protocol import Message
 from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.compatibility import MODES
-from sparsedoctor.train.evaluate.prompts import WORDINGS, Wording, messages_for
+from sparsedoctor.train.evaluate.prompts import WORDINGS, Wording, cloze_for, messages_for
 from sparsedoctor.train.evaluate.questions import Question
 
-SCORINGS = ("logprob", "logprob-mean", "logprob-permuted", "generate", "loss")
-CANDIDATES = ("letter", "text")
+SCORINGS = ("logprob", "logprob-mean", "logprob-permuted", "logprob-pmi", "generate", "loss")
+CANDIDATES = ("letter", "text", "cloze")
 _SAME_TOKENS = 2e-2  # nats: the same token scored twice, in different batches
 _FLOOR = 1e-12
 
@@ -53,11 +57,23 @@ class Settings:
             )
         if self.compatibility and self.compatibility not in MODES:
             raise SparseDoctorError(f"--compatibility is one of {', '.join(MODES)}")
-        if self.candidates == "text" and self.scoring in ("generate", "loss"):
-            raise SparseDoctorError(f"--candidates text has no meaning with {self.scoring}")
-        if self.scoring == "logprob-permuted" and self.candidates == "text":
+        if self.candidates != "letter" and self.scoring in ("generate", "loss"):
+            raise SparseDoctorError(
+                f"--candidates {self.candidates} has no meaning with {self.scoring}"
+            )
+        if self.candidates != "letter" and self.scoring == "logprob-permuted":
             raise SparseDoctorError(
                 "--scoring logprob-permuted is about letters; use it with --candidates letter"
+            )
+        if self.candidates != "cloze" and self.scoring == "logprob-pmi":
+            raise SparseDoctorError(
+                "--scoring logprob-pmi is about option texts that are not shown; use it with "
+                "--candidates cloze"
+            )
+        if self.candidates == "cloze" and self.compatibility:
+            raise SparseDoctorError(
+                f"--compatibility {self.compatibility} shows options; use it without "
+                "--candidates cloze"
             )
 
 
@@ -70,6 +86,7 @@ class Request:
     continuations: tuple[str, ...]
     prefix: int  # leading messages shared by the questions of a subject
     shift: int = 0  # how far the options are rotated
+    unasked: bool = False  # its prompt asks nothing; for what the question is worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +102,22 @@ class Verdict:
 def requests_for(
     question: Question, shots: Sequence[Question], wording: str, settings: Settings
 ) -> list[Request]:
-    """The prompts that this question needs; one, but for the rotations of permuted scoring."""
+    """The prompts that this question needs.
+
+    One, but for the rotations of permuted scoring, and where what is asked is compared with
+    nothing being asked; then that is the last one.
+    """
+    cloze = settings.candidates == "cloze" and not question.multiple
+    wording = cloze_for(question.language) if cloze else wording
     shifts = len(question.options) if settings.scoring == "logprob-permuted" else 1
+    turns = [(shift, False) for shift in range(shifts)]
+    if cloze and settings.scoring == "logprob-pmi":
+        turns.append((0, True))
     words = WORDINGS[wording]
     follows = settings.scoring == "loss" and question.options  # an explanation after its answer
     gap = words.gap if settings.scoring.startswith("logprob") or follows else ""
     requests = []
-    for shift in range(shifts):
+    for shift, unasked in turns:
         rotated = question.permuted(shift)
         # Options that are not shown can be answered all the same, as in CMB's script.
         shown, *examples = (
@@ -99,9 +125,10 @@ def requests_for(
             for one in (rotated, *shots)
         )
         begun = begun_answer(rotated, words, settings)
-        messages = messages_for(shown, examples, wording, begun=begun)
+        messages = messages_for(shown, examples, wording, begun=begun, unasked=unasked)
         continuations = tuple(gap + text for text in continuations_of(rotated, settings))
-        requests.append(Request(question, tuple(messages), continuations, 2 * len(examples), shift))
+        prefix = 2 * len(examples)
+        requests.append(Request(question, tuple(messages), continuations, prefix, shift, unasked))
     return requests
 
 
@@ -126,7 +153,7 @@ def continuations_of(question: Question, settings: Settings) -> tuple[str, ...]:
                 f"{question.id} has no explanation or reference; --scoring loss needs one"
             )
         return (reference,)
-    if settings.candidates == "text" and not question.multiple:
+    if settings.candidates != "letter" and not question.multiple:
         return tuple(question.options.values())
     return candidate_letters(question)
 
@@ -159,7 +186,11 @@ def verdict_of_scores(
         scores = {"nats": nats, "tokens": float(len(tokens)), "bytes": float(size)}
         return Verdict("", scores)
     tables = [_scores(question, tokens, settings) for _, tokens in answers]
-    scores = tables[0] if len(tables) == 1 else _unrotated(question, answers, tables)
+    if answers[-1][0].unasked:
+        asked, unasked = tables
+        scores = {name: asked[name] - unasked[name] for name in asked}
+    else:
+        scores = tables[0] if len(tables) == 1 else _unrotated(question, answers, tables)
     best = max(scores.values())
     chosen = next(letters for letters, score in scores.items() if score == best)
     # A server that lists none of the letters says nothing about them.
