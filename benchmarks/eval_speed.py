@@ -1,9 +1,11 @@
-"""Questions per second of 5-shot CMMLU: sparsedoctor-eval's way beside naive loops, on one model.
+"""Questions per second of CMMLU: sparsedoctor-eval's way beside naive loops, on one model.
 
     python benchmarks/eval_speed.py --data PATH/cmmlu [--questions 10] [--threads 2]
+    python benchmarks/eval_speed.py ... --shots 0 --candidates cloze --side transformers
 
 Naive, with transformers:  one forward over the whole prompt for each option (how simple scripts
-                           do it), and one forward for each question (the letters from one position)
+                           do it), and one forward for each question (the letters from one position;
+                           not for option texts)
 Naive, with GGUF:          the whole prompt read again for each question
 Both sides score the same questions, and their scores are compared. Questions per second are told by
 the clock, and by the processor time of the model's own process, which other programs hardly change.
@@ -29,9 +31,9 @@ from sparsedoctor.train.evaluate.backends.opening import ModelChoice, open_backe
 from sparsedoctor.train.evaluate.backends.transformers_model import TransformersBackend
 from sparsedoctor.train.evaluate.benchmarks import find_benchmark, load_questions
 from sparsedoctor.train.evaluate.prompts import choose_shots
-from sparsedoctor.train.evaluate.scoring import Request, Settings, requests_for
+from sparsedoctor.train.evaluate.scoring import CANDIDATES, Request, Settings, requests_for
 
-Scores = list[list[float]]  # [question][letter]
+Scores = list[list[float]]  # [question][option]
 Timed = tuple[Scores, float, float]  # scores, questions per second, and per second of processor
 
 
@@ -44,14 +46,16 @@ def main() -> int:
     parser.add_argument("--questions", type=int, default=10)
     parser.add_argument("--subject", default="anatomy", help="of CMMLU; a run takes one by one")
     parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--candidates", choices=CANDIDATES, default="letter")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--side", choices=("transformers", "gguf"), help="only this one")
     options = parser.parse_args()
 
-    requests = five_shot(options.data, options.subject, options.questions, options.shots)
+    settings = Settings(shots=options.shots, candidates=options.candidates)
+    requests = asked(options.data, options.subject, options.questions, settings)
     print(
-        f"{len(requests)} questions of {options.subject}, {options.shots}-shot, {options.model}, "
-        f"{options.threads} threads"
+        f"{len(requests)} questions of {options.subject}, {options.shots}-shot, "
+        f"{options.candidates}, {options.model}, {options.threads} threads"
     )
     if options.side != "gguf":
         transformers_side(options, requests)
@@ -71,11 +75,17 @@ def transformers_side(options: argparse.Namespace, requests: Sequence[Request]) 
     per_option = timed(
         "transformers, a forward an option", own, lambda: forward_per_option(backend, requests)
     )
-    per_question = timed(
-        "transformers, a forward a question", own, lambda: forward_per_question(backend, requests)
-    )
+    naive = [per_option]
+    if options.candidates == "letter":
+        naive.append(
+            timed(
+                "transformers, a forward a question",
+                own,
+                lambda: forward_per_question(backend, requests),
+            )
+        )
     ours = timed("transformers, sparsedoctor-eval", own, lambda: scored(backend, requests))
-    compared("transformers", [per_option, per_question], ours)
+    compared("transformers", naive, ours)
     backend.close()
 
 
@@ -93,11 +103,11 @@ def gguf_side(options: argparse.Namespace, requests: Sequence[Request]) -> None:
     exported.close()
 
 
-def five_shot(data: Path, subject: str, count: int, shots: int) -> list[Request]:
+def asked(data: Path, subject: str, count: int, settings: Settings) -> list[Request]:
     """Requests for the first questions of one subject."""
     loaded = load_questions(find_benchmark("cmmlu-med"), data)
     questions = [question for question in loaded.questions if question.subject == subject][:count]
-    settings = Settings(shots=shots)
+    shots = settings.shots
     return [
         request
         for question in questions

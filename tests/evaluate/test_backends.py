@@ -34,7 +34,7 @@ def ours(tiny: TinyModel) -> Iterator[Backend]:
 
 @pytest.fixture(scope="module")
 def exported(tiny: TinyModel) -> Iterator[Backend]:
-    backend = opened(tiny.gguf)
+    backend = opened(tiny.gguf, exact=True)
     yield backend
     backend.close()
 
@@ -47,26 +47,28 @@ SCORINGS = [
 ]
 
 
+@pytest.mark.parametrize("shots", [0, 1])
 @pytest.mark.parametrize("settings", SCORINGS, ids=lambda settings: settings.scoring)
 def test_adapter_and_export_give_the_same_scores(
-    settings: Settings, ours: Backend, exported: Backend
+    settings: Settings, shots: int, ours: Backend, exported: Backend
 ) -> None:
-    requests = asked(settings=settings)
+    requests = asked(settings=settings, shots=shots)
     torch_scores, gguf_scores = scored(ours, requests), scored(exported, requests)
     assert [len(tokens) for request in torch_scores for tokens in request] == [
         len(tokens) for request in gguf_scores for tokens in request
     ]
-    # llama.cpp keeps keys and values in half precision: the random logits here go up to 40.
-    assert flat(torch_scores) == pytest.approx(flat(gguf_scores), abs=0.1)
+    # With keys and values in half precision a token near a tie chooses other experts here.
+    assert flat(torch_scores) == pytest.approx(flat(gguf_scores), abs=1e-3)
 
 
+@pytest.mark.parametrize("shots", [0, 1])
 @pytest.mark.parametrize("settings", SCORINGS, ids=lambda settings: settings.scoring)
 def test_batches_with_a_shared_prefix_equal_a_loop_over_single_sequences(
-    settings: Settings, ours: Backend
+    settings: Settings, shots: int, ours: Backend
 ) -> None:
     """The dumb way: one forward over prompt and candidate, read off token by token."""
     assert isinstance(ours, TransformersBackend)
-    requests = asked(settings=settings)
+    requests = asked(settings=settings, shots=shots)
     expected = []
     with torch.inference_mode():
         for request in requests:
@@ -95,11 +97,13 @@ def test_the_loss_of_a_reference_is_the_same_in_both(ours: Backend, exported: Ba
     requests = requests_for(question, [], "open", Settings(scoring="loss"))
     (torch_tokens,), (gguf_tokens,) = scored(ours, requests)[0], scored(exported, requests)[0]
     assert len(torch_tokens) > 5
-    assert torch_tokens == pytest.approx(gguf_tokens, abs=0.1)
+    assert torch_tokens == pytest.approx(gguf_tokens, abs=1e-3)
 
 
 def test_small_batches_change_nothing(tiny: TinyModel, ours: Backend) -> None:
-    requests = asked(settings=Settings(candidates="text"))
+    requests = [
+        request for n in (0, 1) for request in asked(settings=Settings(candidates="text"), shots=n)
+    ]
     narrow = opened(tiny.adapter, base=str(tiny.base), batch_tokens=1)
     assert flat(scored(narrow, requests)) == pytest.approx(flat(scored(ours, requests)), abs=1e-4)
 

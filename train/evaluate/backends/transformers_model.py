@@ -7,8 +7,9 @@ questions of a subject, and questions of like length go in one batch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from transformers import DynamicCache
@@ -21,14 +22,20 @@ from sparsedoctor.train.evaluate.backends.transformers_rows import (
     Prompted,
     Row,
     batches,
-    group_by_prefix,
-    rows_of,
+    groups_of,
 )
 from sparsedoctor.train.evaluate.backends.transformers_tokens import PromptWriter
 from sparsedoctor.train.evaluate.scoring import Request
 
 _LOGITS = 1 << 26  # numbers kept at once: 256 MiB in float32
 _GENERATE_TOGETHER = 16  # prompts
+
+
+class _Read(NamedTuple):
+    """Keys and values of texts that were read together, padded on the left."""
+
+    cache: DynamicCache
+    mask: torch.Tensor  # of what is no padding; [texts, longest]
 
 
 class TransformersBackend(Prompting):
@@ -49,8 +56,9 @@ class TransformersBackend(Prompting):
     @torch.inference_mode()
     def score(self, requests: Sequence[Request]) -> Iterator[tuple[int, list[list[float]]]]:
         prompted = [self._prompted(i, request) for i, request in enumerate(requests)]
-        for group in group_by_prefix(prompted):
-            yield from self._score_group(group)
+        candidates = {one.index: one.candidates for one in prompted}
+        for group in groups_of(prompted, self._limits):
+            yield from self._score_group(group, candidates)
 
     @torch.inference_mode()
     def generate(
@@ -88,7 +96,9 @@ class TransformersBackend(Prompting):
         ids = self._writer.prompt(request.messages)
         candidates = tuple(tuple(self._writer.plain(text)) for text in request.continuations)
         self._checked(request, ids, max(map(len, candidates)))
-        key = (request.messages[: request.prefix], request.question.subject)
+        key: Hashable = (request.messages[: request.prefix], request.question.subject)
+        if not (request.prefix or request.unasked) and any(len(one) > 1 for one in candidates):
+            key = None
         return Prompted(index, key, tuple(ids), candidates)
 
     def _checked(self, request: Request, ids: list[int], more: int) -> list[int]:
@@ -100,43 +110,49 @@ class TransformersBackend(Prompting):
             )
         return ids
 
-    def _score_group(self, group: Group) -> Iterator[tuple[int, list[list[float]]]]:
-        members = {member.index: member for member in group.members}
-        rows = [row for member in group.members for row in rows_of(member, len(group.prefix))]
-        missing = dict.fromkeys(members, 0)
-        for row in rows:
-            missing[row.index] += 1
-        found: dict[int, dict[tuple[int, ...], list[float]]] = {index: {} for index in members}
-        cache = self._read_prefix(group.prefix)
-        for batch in batches(rows, len(group.prefix), self._limits):
-            kept = self._logits(batch, group.prefix, cache)
+    def _score_group(
+        self, group: Group, candidates: Mapping[int, Sequence[tuple[int, ...]]]
+    ) -> Iterator[tuple[int, list[list[float]]]]:
+        missing = Counter(row.index for row in group.rows)
+        found: dict[int, dict[tuple[int, ...], list[float]]] = {index: {} for index in missing}
+        read = self._read(group.texts)
+        for batch in batches(group.rows, group.longest, self._limits):
+            kept = self._logits(batch, read)
             for row, logits in zip(batch, kept, strict=True):
-                candidates = members[row.index].candidates
-                found[row.index] |= _read_candidates(row, logits, candidates)
+                asked = candidates[row.index]
+                found[row.index] |= _read_candidates(row, logits, asked)
                 missing[row.index] -= 1
                 if not missing[row.index]:
                     answers = found.pop(row.index)
-                    yield row.index, [answers.get(one, []) for one in candidates]
+                    yield row.index, [answers.get(one, []) for one in asked]
 
-    def _read_prefix(self, prefix: Sequence[int]) -> DynamicCache | None:
-        if not prefix:
+    def _read(self, texts: Sequence[Sequence[int]]) -> _Read | None:
+        if not texts:
             return None
         cache = DynamicCache(config=self._model.config)
-        ids = torch.tensor([prefix], device=self._device)
-        self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return cache
+        ids, mask = self._padded(texts)
+        self._model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return _Read(cache, mask)
 
-    def _logits(
-        self, batch: Sequence[Row], prefix: Sequence[int], cache: DynamicCache | None
-    ) -> torch.Tensor:
+    def _logits(self, batch: Sequence[Row], read: _Read | None) -> torch.Tensor:
         """Log-probabilities at each row's last positions. `[rows, longest tail + 1, vocabulary]`"""
         ids, mask = self._padded([[*row.rest, *row.tail] for row in batch])
-        positions = (mask.cumsum(-1) - 1).clamp(min=0) + len(prefix)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
         past = None
-        if cache is not None:
-            past = copy.deepcopy(cache)
-            past.batch_repeat_interleave(len(batch))
-            mask = torch.cat([mask.new_ones(len(batch), len(prefix)), mask], dim=1)
+        if read is not None:
+            texts = torch.tensor([row.text for row in batch], device=self._device)
+            before = read.mask[texts]
+            past = copy.deepcopy(read.cache)
+            past.batch_select_indices(texts)
+            positions = positions + before.sum(-1, keepdim=True)
+            mask = torch.cat([before, mask], dim=1)
         output = self._model(
             input_ids=ids,
             attention_mask=mask,
