@@ -112,7 +112,8 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     add("--precision", choices=get_args(Precision), default="auto", help="of a training")
     add("--warmup", type=int, default=10, help="steps until the learning rate is reached")
     add("--warmup-steps", type=int, default=50, help="of contrast and route, without batch keys")
-    add("--held-out-limit", type=int, default=64, help="examples, while training")
+    add("--held-out-fraction", type=float, default=0.02, help="of the examples")
+    add("--held-out-limit", type=int, default=64, help="of them, while training")
     add("--jobs", type=int, default=1, help="rows at the same time")
     add("--threads", type=int, help="of each; default: the processors, shared by the jobs")
     options = parser.parse_args()
@@ -143,6 +144,7 @@ def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = 
     begun.setdefault("base_sha256", given["base_sha256"])  # older tables name their base only
     begun.setdefault("precision", "auto")  # and had no other
     begun.setdefault("pack", False)
+    begun.setdefault("held_out_fraction", 0.02)
     differing = [name for name in given if begun.get(name) != given[name]]
     if differing:
         raise SparseDoctorError(
@@ -213,9 +215,10 @@ def train_and_score(
 
 def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> None:
     """Score a row on every benchmark, and measure the loss on the authors' texts."""
-    asked = Settings()
+    asked, dtype = Settings(), "float32"  # on a GPU too: bfloat16 makes ties between letters
     if track.form == "cloze":
         asked = Settings(scoring="logprob-pmi", candidates="cloze")
+        dtype = "auto" if options.precision == "auto" else options.precision
     exams = [(name, path, asked) for name, path in track.benchmarks]
     name, path = track.loss
     todo = [
@@ -234,7 +237,7 @@ def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> 
         None if row.name == "base" else options.base,
         "transformers",
         threads=options.threads,
-        dtype="float32",  # on a GPU too: bfloat16 makes ties between letters
+        dtype=dtype,
     )
     backend = open_backend(choice)
     try:

@@ -68,6 +68,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--evaluate-every", type=int, default=50)
     parser.add_argument("--save-every", type=int, default=50)
+    parser.add_argument("--held-out-fraction", type=float, default=0.02)
     parser.add_argument("--held-out-limit", type=int, default=64)
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
@@ -87,6 +88,7 @@ def main() -> int:
         data=tuple(options.data),
         max_tokens=options.max_tokens,
         pack=options.pack,
+        held_out_fraction=options.held_out_fraction,
         held_out_limit=options.held_out_limit,
     )
     train_dense(run, data, options.rank, options.alpha, options.output)

@@ -116,6 +116,7 @@ def training_command(
         "--seed": seed,
         "--evaluate-every": interval,
         "--save-every": interval,
+        "--held-out-fraction": options.held_out_fraction,
         "--held-out-limit": options.held_out_limit,
         "--threads": options.threads,
     }

@@ -129,7 +129,13 @@ def test_rows_may_be_added_to_a_table_but_not_changed(
     make_tiny_model(base, "qwen2")
     data = write_data(tmp_path / "data")
     options = argparse.Namespace(
-        data=data, output=tmp_path, steps=4, base=str(base), precision="auto", pack=False
+        data=data,
+        output=tmp_path,
+        steps=4,
+        base=str(base),
+        precision="auto",
+        pack=False,
+        held_out_fraction=0.02,
     )
     settings = tmp_path / "settings.json"
     table.same_table(options, track)
@@ -139,6 +145,7 @@ def test_rows_may_be_added_to_a_table_but_not_changed(
     assert len(fewer.pop("base_sha256")) == 64  # a table that was begun when only the name was kept
     assert fewer.pop("precision") == "auto"
     assert fewer.pop("pack") is False
+    assert fewer.pop("held_out_fraction") == 0.02
     assert fewer.pop("dense")["dense-higher"] == [32, 128]
     settings.write_text(json.dumps(fewer))
     table.same_table(options, track)
