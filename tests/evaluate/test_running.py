@@ -267,3 +267,27 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     (out / "answers.jsonl").write_text("\n".join(rows) + "\n")
     with pytest.raises(SparseDoctorError, match=r"answers\.jsonl, line 3"):
         run(ScriptedBackend(), "cmb", root, out)
+
+
+def test_an_interrupted_comparison_with_nothing_asked_keeps_whole_blocks(tmp_path: Path) -> None:
+    """A model may answer all that asks nothing after all that asks."""
+    root = write_cmmlu(tmp_path / "data", CMMLU_LISTS["cmmlu-med"], each=10)
+    settings = Settings(scoring="logprob-pmi", candidates="cloze")
+    stopped = ScriptedBackend(patience=150)  # of 100 questions, twice
+
+    def all_that_asks_first(requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+        found = list(ScriptedBackend.score(stopped, requests))
+        yield from sorted(found, key=lambda one: requests[one[0]].unasked)
+
+    stopped.score = all_that_asks_first  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run(stopped, "cmmlu-med", root, tmp_path / "out", settings)
+    kept = len(lines(tmp_path / "out"))
+    assert 0 < kept < 100
+    again = ScriptedBackend()
+    result = run(again, "cmmlu-med", root, tmp_path / "out", settings)
+    assert len(again.asked) == 2 * (100 - kept)
+    assert result["n"] == 100
+    assert result["answer_loss"]["nats_per_question"] == pytest.approx(
+        result["answer_loss"]["even_guessing"]
+    )  # a scripted model answers alike, whatever is asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from sparsedoctor.train.evaluate.scoring import (
     verdict_of_scores,
 )
 
-Progress = Callable[[int, int], Any]
+_TOGETHER = 64  # questions
 
 
 def run_benchmark(
@@ -109,6 +109,11 @@ def _answers(
     settings: Settings,
 ) -> Iterator[Answer]:
     """Answers in the order in which the model gets them done."""
+    if settings.scoring == "logprob-pmi" and len(questions) > _TOGETHER:
+        # What asks nothing is scored apart, so a question would be done only when all are.
+        for at in range(0, len(questions), _TOGETHER):
+            yield from _answers(backend, questions[at : at + _TOGETHER], asked, settings)
+        return
     owners = [question for question in questions for _ in asked[question.id]]
     requests = [request for question in questions for request in asked[question.id]]
     if settings.scoring == "generate":
