@@ -205,6 +205,19 @@ def peak_memory(*, cuda: bool) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def restart_peak(*, cuda: bool) -> None:
+    """Let `peak_memory` count from now on.
+
+    Reading a base maps its whole file, whose pages count as resident and can be taken away at any
+    time. Where a system has no such means (it is Linux's), the peak stays that of the process.
+    """
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def _smaller(settings: Settings) -> Iterable[tuple[str, Settings]]:
     def with_run(**changes: Any) -> Settings:
         return replace(settings, run=replace(settings.run, **changes))

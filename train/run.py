@@ -48,6 +48,7 @@ from sparsedoctor.train.memory import (
     peak_memory,
     predict_memory,
     resident_memory,
+    restart_peak,
 )
 from sparsedoctor.train.processes import check_launch, gather, process_count, total
 from sparsedoctor.train.progress import (
@@ -235,6 +236,7 @@ def prepare(settings: Settings, output: Path) -> Loaded:
         attention=machine.attention,
         tokenizer=tokenizer,
     )
+    restart_peak(cuda=machine.cuda)
     queue = settings.supervision.queue_length if settings.supervision.contrastive else None
     model = attach_experts(base.model, settings.experts, queue)
     layers = expert_layers(model)

@@ -137,6 +137,21 @@ def test_the_peak_is_not_that_of_a_large_parent() -> None:
     assert 50 << 20 < int(done.stdout) < len(held)
 
 
+def test_what_was_freed_before_is_no_part_of_the_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        pytest.skip(f"this system does not count a process's peak anew: {error}")
+    code = (
+        "from sparsedoctor.train.memory import peak_memory, restart_peak\n"
+        "held = bytearray(400 << 20); held[::4096] = b'1' * len(held[::4096]); del held\n"
+        "print(peak_memory(cuda=False)); restart_peak(cuda=False); print(peak_memory(cuda=False))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert before - after > 300 << 20
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "batch", "max_tokens"), [("float32", 1, 128), ("float32", 4, 256),
