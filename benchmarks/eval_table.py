@@ -218,7 +218,7 @@ def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> 
     asked, dtype = Settings(), "float32"  # on a GPU too: bfloat16 makes ties between letters
     if track.form == "cloze":
         asked = Settings(scoring="logprob-pmi", candidates="cloze")
-        dtype = "auto" if options.precision == "auto" else options.precision
+        dtype = options.precision
     exams = [(name, path, asked) for name, path in track.benchmarks]
     name, path = track.loss
     todo = [

@@ -134,7 +134,7 @@ class TransformersBackend(Prompting):
         self._model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+            position_ids=_positions(mask),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
@@ -144,7 +144,7 @@ class TransformersBackend(Prompting):
     def _logits(self, batch: Sequence[Row], read: _Read | None) -> torch.Tensor:
         """Log-probabilities at each row's last positions. `[rows, longest tail + 1, vocabulary]`"""
         ids, mask = self._padded([[*row.rest, *row.tail] for row in batch])
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        positions = _positions(mask)
         past = None
         if read is not None:
             texts = torch.tensor([row.text for row in batch], device=self._device)
@@ -180,6 +180,11 @@ class TransformersBackend(Prompting):
             if identity is not None:
                 return int(identity)
         return 0
+
+
+def _positions(mask: torch.Tensor) -> torch.Tensor:
+    """Of each row's tokens, counted from its first that is no padding. `[rows, longest]`"""
+    return (mask.cumsum(-1) - 1).clamp(min=0)
 
 
 def _read_candidates(
