@@ -1,8 +1,8 @@
 """Write TABLE.md of `eval_table.py` from the results that are there.
 
-Five tables: accuracy with the paired test of the mean over benchmarks; losses with paired tests;
-both of the answers once the row's liking for letters is taken off; every benchmark by itself
-(McNemar); what each row took.
+Six tables: accuracy with the paired test of the mean over benchmarks; losses with paired tests;
+both of the answers once the row's liking for letters is taken off; how often the right answer is
+scored above another one; every benchmark by itself (McNemar); what each row took.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from typing import Any, NamedTuple
 from eval_table_rows import UNTRAINED
 from eval_table_training import TRAIN_FILE
 
-from sparsedoctor.train.evaluate.comparing import Run, probability, read_run
+from sparsedoctor.train.evaluate.comparing import Run, read_run
+from sparsedoctor.train.evaluate.comparing_scores import ABOVE, NATS
 from sparsedoctor.train.evaluate.journal import Answer, write_text
 from sparsedoctor.train.evaluate.letter_bias import without_letter_bias
 from sparsedoctor.train.evaluate.statistics import (
     Difference,
-    answer_nats,
     mcnemar,
     mean_and_deviation,
     paired_bootstrap,
     paired_loss,
 )
+from sparsedoctor.train.evaluate.summaries import probability
 
 Seeds = Mapping[str, Mapping[str, Run]]  # seed -> benchmark or "loss" -> run
 Pairs = Sequence[tuple[Run, Run]]  # a row and the reference, for each seed
@@ -52,7 +53,7 @@ def write_table(
     there = [(name, title) for name, title in rows if found[name]]
     reference = found.get(against, {})
     calibrated = {name: _calibrated(seeds, benchmarks) for name, seeds in found.items()}
-    accuracy, loss, fair, tests, costs = _heads(benchmarks, dict(rows)[against])
+    accuracy, loss, fair, above, tests, costs = _heads(benchmarks, dict(rows)[against])
     for name, title in there:
         seeds = found[name]
         other = reference if name != against else {}
@@ -63,6 +64,13 @@ def write_table(
         loss.append([*start, *answer_loss(seeds, other, benchmarks), *text_loss(seeds, other)])
         like = calibrated[against] if name != against else {}
         fair.append([*start, *calibrated_tests(calibrated[name], like, benchmarks)])
+        above.append(
+            [
+                *start,
+                *pairwise(seeds, other, benchmarks),
+                *pairwise(calibrated[name], like, benchmarks),
+            ]
+        )
         tests += [[title, *cells] for cells in benchmark_tests(seeds, other, benchmarks)]
         costs.append([title, *cost(output / name)])
     blocks = ["\n".join(f"- {note}" for note in remarks(found, benchmarks))]
@@ -71,6 +79,8 @@ def write_table(
             _markdown(accuracy),
             f"Losses, on the same samples:\n\n{_markdown(loss)}",
             f"Answers with the liking for letters taken off:\n\n{_markdown(fair)}",
+            "Of a right answer and another one, how often the right one is scored higher:\n\n"
+            f"{_markdown(above)}",
             f"Each benchmark by itself, first seed:\n\n{_markdown(tests)}",
             f"What each row took:\n\n{_markdown(costs)}",
             *blocks,
@@ -86,6 +96,7 @@ def _heads(benchmarks: Sequence[str], against: str) -> tuple[list[list[str]], ..
         [[*start, *benchmarks, "mean", minus, "p"]],
         [[*start, "right answer, nats", minus, "p", "texts, nats/token", minus, "p"]],
         [[*start, "accuracy", minus, "p", "right answer, nats", minus, "p"]],
+        [[*start, "as scored", minus, "p", "liking for letters taken off", minus, "p"]],
         [["row", "benchmark", "n", f"only {against} right", "only this right", "McNemar p"]],
         [["row", "trained", "rate", "minutes", "peak memory"]],
     )
@@ -118,8 +129,15 @@ def accuracy_test(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> 
 
 def answer_loss(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
     """What the right answer costs, mean over benchmarks, and how much less in the reference."""
-    found = _over_benchmarks(seeds, reference, benchmarks, _nats)
-    return [_mean(_means(seeds, benchmarks, _nats), 4), *_cells(found, digits=4)]
+    found = _over_benchmarks(seeds, reference, benchmarks, NATS.value)
+    return [_mean(_means(seeds, benchmarks, NATS.value), 4), *_cells(found, digits=4)]
+
+
+def pairwise(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
+    """How often the right answer is scored above another one, in percent, and in points more."""
+    found = _over_benchmarks(seeds, reference, benchmarks, ABOVE.value)
+    shares = [100 * share for share in _means(seeds, benchmarks, ABOVE.value)]
+    return [_mean(shares), *_cells(found, scale=100, digits=2)]
 
 
 def calibrated_tests(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
@@ -144,10 +162,6 @@ def _calibrated(seeds: Seeds, benchmarks: Sequence[str]) -> Seeds:
         }
         for seed, runs in seeds.items()
     }
-
-
-def _nats(answer: Answer) -> float:
-    return answer_nats(answer.scores, answer.gold)
 
 
 def _means(seeds: Seeds, benchmarks: Sequence[str], value: Value) -> list[float]:
@@ -260,6 +274,8 @@ def remarks(found: Mapping[str, Seeds], benchmarks: Sequence[str]) -> list[str]:
         "all sets of them), mean over benchmarks; texts: explanations or authors' answers",
         "liking for letters: each option's probability is divided by its mean over the other "
         "questions with the same options (batch calibration)",
+        "the right one scored higher: in percent of pairs, each question counting alike, mean over "
+        "benchmarks; even guessing has 50",
     ]
     first = next((runs for seeds in found.values() for runs in seeds.values()), None)
     if first is None:

@@ -12,8 +12,8 @@ import numpy as np
 from eval_table_rows import ROWS
 from numpy.typing import NDArray
 
-from sparsedoctor.train.evaluate.comparing import probability
 from sparsedoctor.train.evaluate.statistics import Difference, paired_loss
+from sparsedoctor.train.evaluate.summaries import probability
 
 MEASURED = "measured.json"
 COMPARED = (  # is the first better than the second?

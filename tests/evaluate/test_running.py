@@ -98,6 +98,10 @@ def test_cmmlu_rows_rebuild_every_list(tmp_path: Path) -> None:
     assert result["answer_loss"]["nats_per_question"] > 2
     calibrated = result["batch_calibrated"]
     assert calibrated["nats_per_question"] == pytest.approx(result["answer_loss"]["even_guessing"])
+    assert result["pairwise_accuracy"]["mean"] == pytest.approx(0.25 * 1 + 0.75 * (1 / 3))
+    assert calibrated["pairwise_accuracy"]["mean"] == 0.5
+    assert calibrated["pairwise_accuracy"]["interval"] == [0.5, 0.5]
+    assert "scored above another one in 50.00 % [" in summary(result)
     assert calibrated["interval"][0] <= calibrated["accuracy"] <= calibrated["interval"][1]
     assert "liking for letters taken off: micro" in summary(result)
     assert {name: row["n"] for name, row in result["lists"].items()} == {

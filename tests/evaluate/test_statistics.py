@@ -20,6 +20,7 @@ from sparsedoctor.train.evaluate.statistics import (
     micro,
     paired_bootstrap,
     paired_loss,
+    pairwise_accuracy,
     tally,
     wilson,
 )
@@ -133,6 +134,29 @@ def test_the_right_answer_costs_its_share_among_the_candidates() -> None:
     scores = {"A": math.log(0.02), "B": math.log(0.06)}  # the model would rather write other words
     assert answer_nats(scores, "B") == pytest.approx(-math.log(0.75))
     assert answer_nats(dict.fromkeys("ABCD", -900.0), "C") == pytest.approx(math.log(4))
+
+
+def test_the_right_answer_is_ranked_against_every_other_candidate() -> None:
+    assert pairwise_accuracy({"A": -1.0, "B": -2.0, "C": -3.0, "D": -4.0}, "B") == 2 / 3
+    assert pairwise_accuracy({"A": -1.0, "B": -1.0, "AB": -9.0}, "A") == 0.75  # one tie, one win
+    assert pairwise_accuracy(dict.fromkeys("ABCDE", -900.0), "C") == 0.5
+    assert pairwise_accuracy({"A": -1.0}, "A") == 0.5  # nothing to be told
+
+
+@given(
+    st.dictionaries(st.sampled_from("ABCDEFG"), st.integers(-5, 0), min_size=2),
+    st.floats(0.1, 9),
+    st.floats(-3, 3),
+)
+def test_how_sure_a_model_is_does_not_move_the_ranking(
+    scores: dict[str, int], scale: float, shift: float
+) -> None:
+    for gold in scores:
+        moved = {name: scale * value + shift for name, value in scores.items()}
+        assert pairwise_accuracy(moved, gold) == pairwise_accuracy(scores, gold)
+    # Over all candidates the wins make up for the losses.
+    every = [pairwise_accuracy(scores, gold) for gold in scores]
+    assert sum(every) == pytest.approx(len(scores) / 2)
 
 
 def test_paired_loss_weighs_texts_by_their_tokens() -> None:

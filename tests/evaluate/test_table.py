@@ -75,7 +75,7 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
         assert table.count("\n| ") == 1 + len(rows)
     assert "| untouched base | 1 |" in text
     assert "| SparseDoctor: contrast, route, queue | 1 |" in text
-    assert text.count("SparseDoctor minus this (95 %)") == 5
+    assert text.count("SparseDoctor minus this (95 %)") == 7
     dense, ours = (
         json.loads((output / row / "seed-1" / "train.json").read_text())["parameters"]
         for row in rows[1:]

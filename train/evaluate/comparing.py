@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sparsedoctor.core.errors import SparseDoctorError
+from sparsedoctor.train.evaluate.comparing_scores import score_table, text_loss_apart
 from sparsedoctor.train.evaluate.journal import RESULT, Answer, read_answers, write_text
 from sparsedoctor.train.evaluate.statistics import Difference, mcnemar, paired_bootstrap
-from sparsedoctor.train.evaluate.summaries import open_figure, percent
+from sparsedoctor.train.evaluate.summaries import open_figure, percent, probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Run:
     @property
     def benchmark(self) -> str:
         return str(self.result["benchmark"])
+
+    @property
+    def scored(self) -> bool:
+        """Whether its answers are right or wrong; else they are texts."""
+        return self.result["accuracy"] is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ def read_run(folder: Path) -> Run:
 
 def paired(first: Run, other: Run) -> Paired | None:
     """Compare two runs of one benchmark; None when they answered no question in common."""
-    if first.result["accuracy"] is None or other.result["accuracy"] is None:
+    if not (first.scored and other.scored):
         return None
     common = [name for name in first.answers if name in other.answers]
     if not common:
@@ -94,7 +100,7 @@ def compare(folders: Sequence[Path], output: Path | None) -> str:
     if output is None:
         return text
     write_text(output / "compare.md", text + "\n")
-    scored = [run for run in runs if run.result["accuracy"] is not None]
+    scored = [run for run in runs if run.scored]
     if not scored:
         return text
     from sparsedoctor.train.evaluate.pictures import draw_accuracies
@@ -104,42 +110,58 @@ def compare(folders: Sequence[Path], output: Path | None) -> str:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """One block for each benchmark, the first run of each being what the others are tested
-    against."""
-    blocks = []
-    for benchmark in dict.fromkeys(run.benchmark for run in runs):
-        members = [run for run in runs if run.benchmark == benchmark]
-        blocks.append("\n".join(_block(members)))
-    return "\n\n".join(blocks)
+    """One block for each benchmark, and another one where texts of it were scored as well; the
+    first run of each block is what its others are tested against."""
+    blocks: dict[tuple[str, bool], list[Run]] = {}
+    for run in runs:
+        blocks.setdefault((run.benchmark, run.scored), []).append(run)
+    return "\n\n".join(
+        "\n".join([f"### {members[0].result['title']}", "", *block(members)])
+        for (_, scored), members in blocks.items()
+        for block in (_exam_block if scored else _open_block,)
+    )
 
 
-def _block(runs: Sequence[Run]) -> list[str]:
+def _exam_block(runs: Sequence[Run]) -> list[str]:
     first = runs[0]
-    lines = [f"### {first.result['title']}", ""]
-    if first.result["accuracy"] is None:
-        lines += ["| run | model | n | figure |", "|---|---|---|---|"]
-        return lines + [
-            f"| {run.name} | {run.result['model']['name']} | {run.result['n']} "
-            f"| {open_figure(run.result)} |"
-            for run in runs
-            if run.result["accuracy"] is None
-        ]
-    lines += [
+    lines = [
         f"| run | model | n | micro (95 %) | macro | invalid | difference to {first.name} "
         "| McNemar p | same choice |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    scored = [run for run in runs if run.result["accuracy"] is not None]
-    against = [None if run is first else paired(first, run) for run in scored]
-    lines += [_row(first, run, found) for run, found in zip(scored, against, strict=True)]
+    against = [None if run is first else paired(first, run) for run in runs]
+    lines += [_row(first, run, found) for run, found in zip(runs, against, strict=True)]
     baselines = first.result["baselines"]
     always = baselines["always_one_letter"]
     lines += [
         f"| | chance | | {percent(baselines['chance'])} | | | | | |",
         f"| | always {always['letter']} | | {percent(always['accuracy'])} | | | | | |",
         "",
-        *(f"- {note}" for note in _notes(scored, against)),
     ]
+    behind = score_table(runs)
+    if behind:
+        lines += ["Scores behind the choices, which move before accuracy does:", "", *behind, ""]
+    return lines + [f"- {note}" for note in _notes(runs, against)]
+
+
+def _open_block(runs: Sequence[Run]) -> list[str]:
+    """Losses of texts with paired tests, or the overlap of written answers with the authors'."""
+    first = runs[0]
+    lines = [
+        f"| run | model | n | figure | difference to {first.name}, bits/byte (95 %) | p |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        found = None
+        if run is not first and "loss" in run.result and "loss" in first.result:
+            found = text_loss_apart(first.answers, run.answers)
+        tests = "| |"
+        if found is not None:
+            n, apart = found
+            bounds = f"{apart.difference:+.4f} [{apart.low:+.4f}, {apart.high:+.4f}]"
+            tests = f"| {bounds} of {n} texts | {probability(apart.p)} |"
+        figure = f"{run.result['n']} | {open_figure(run.result)}"
+        lines.append(f"| {run.name} | {run.result['model']['name']} | {figure} {tests}")
     return lines
 
 
@@ -187,16 +209,18 @@ def _notes(runs: Sequence[Run], against: Sequence[Paired | None]) -> list[str]:
     return notes
 
 
-def probability(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-    """Runs with names that tell them apart: with their parent folder where needed."""
-    names = [(run.benchmark, run.name) for run in runs]
-    return [
-        Run(f"{run.folder.resolve().parent.name}/{run.name}", run.folder, run.result, run.answers)
-        if names.count((run.benchmark, run.name)) > 1
-        else run
-        for run in runs
-    ]
+    """Runs with names that tell them apart: with as many parent folders as that takes."""
+    found = list(runs)
+    depth = 1
+    while True:
+        names = [(run.benchmark, run.scored, run.name) for run in found]
+        longer = [names.count(name) > 1 for name in names]
+        depth += 1
+        parts = [run.folder.resolve().parts for run in runs]
+        if not any(longer) or depth > max(map(len, parts)):
+            return found  # the same folder, given twice, stays as it is
+        found = [
+            replace(run, name="/".join(path[-depth:])) if same else run
+            for run, path, same in zip(found, parts, longer, strict=True)
+        ]

@@ -19,6 +19,11 @@ from sparsedoctor.train.evaluate.journal import Answer
 _FLOOR = 1e-30  # of a probability
 
 
+def is_liking_for_letters(scoring: str, candidates: str) -> bool:
+    """Whether scores of this kind hold a liking for letters that this can take off."""
+    return scoring == "logprob" and candidates == "letter"
+
+
 def without_letter_bias(answers: Sequence[Answer]) -> list[Answer]:
     """The same answers in the same order, with calibrated scores (log-probabilities) and choices.
 

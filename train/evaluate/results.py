@@ -14,7 +14,7 @@ from sparsedoctor.train.evaluate.answers import LEVELS
 from sparsedoctor.train.evaluate.backends.backend import ModelRecord
 from sparsedoctor.train.evaluate.benchmarks import Benchmark
 from sparsedoctor.train.evaluate.journal import Answer, answers_hash
-from sparsedoctor.train.evaluate.letter_bias import without_letter_bias
+from sparsedoctor.train.evaluate.letter_bias import is_liking_for_letters, without_letter_bias
 from sparsedoctor.train.evaluate.loaders.cmmlu import CMMLU_LISTS
 from sparsedoctor.train.evaluate.overlap import rouge_l
 from sparsedoctor.train.evaluate.questions import Question, QuestionSet
@@ -27,6 +27,8 @@ from sparsedoctor.train.evaluate.statistics import (
     macro,
     macro_categories,
     micro,
+    paired_bootstrap,
+    pairwise_accuracy,
     tally,
     wilson,
 )
@@ -60,9 +62,11 @@ def result_of(
         result |= exam_figures(loaded.questions, answers)
         if settings.scoring == "generate":
             result["levels"] = _levels(answers)
-        elif settings.scoring in ("logprob", "logprob-permuted", "logprob-pmi"):
+        else:
+            result["pairwise_accuracy"] = _pairwise(answers)
+        if settings.scoring in ("logprob", "logprob-permuted", "logprob-pmi"):
             result["answer_loss"] = _answer_loss(answers)
-            if settings.scoring == "logprob" and settings.candidates == "letter":
+            if is_liking_for_letters(settings.scoring, settings.candidates):
                 result["batch_calibrated"] = _batch_calibrated(answers)
         if settings.compatibility == "huatuogpt-2":
             result["scored_by_fallback"] = fmean(
@@ -169,6 +173,19 @@ def _answer_loss(answers: Sequence[Answer]) -> dict[str, float]:
     }
 
 
+def _pairwise(answers: Sequence[Answer]) -> dict[str, Any]:
+    """How often the right answer is scored above another one, and whether a guess would be."""
+    guess = 0.5
+    above = [pairwise_accuracy(answer.scores, answer.gold) for answer in answers]
+    found = paired_bootstrap([[value - guess for value in above]])
+    return {
+        "mean": fmean(above),
+        "interval": [guess + found.low, guess + found.high],
+        "even_guessing": guess,
+        "p": found.p,
+    }
+
+
 def _batch_calibrated(answers: Sequence[Answer]) -> dict[str, Any]:
     """The same figures with the model's liking for a letter taken off."""
     calibrated = without_letter_bias(answers)
@@ -177,6 +194,7 @@ def _batch_calibrated(answers: Sequence[Answer]) -> dict[str, Any]:
         "accuracy": right / len(calibrated),
         "interval": list(wilson(right, len(calibrated))),
         "nats_per_question": _answer_loss(calibrated)["nats_per_question"],
+        "pairwise_accuracy": _pairwise(calibrated),
     }
 
 

@@ -180,6 +180,19 @@ def answer_nats(scores: Mapping[str, float], gold: str) -> float:
     return whole + best - scores[gold]
 
 
+def pairwise_accuracy(scores: Mapping[str, float], gold: str) -> float:
+    """The share of the other candidates that `gold` is scored above; a tie counts half.
+
+    How often the right answer wins against one wrong one. Even guessing has a half of them, however
+    many candidates there are (and where there is no other one). How sure a model is does not
+    matter: where `answer_nats` is governed by a few answers that it was far too sure of, this is
+    not.
+    """
+    others = [value for name, value in scores.items() if name != gold]
+    own = scores[gold]
+    return fmean(0.5 if value == own else float(value < own) for value in others or [own])
+
+
 def chance(questions: Sequence[Question]) -> float:
     """Expected accuracy of guessing: one of n options, or one of 2^n - 1 sets of them."""
     return fmean(

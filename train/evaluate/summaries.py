@@ -37,13 +37,17 @@ def summary(result: Mapping[str, Any]) -> str:
                 f"  the right answer costs {loss['nats_per_question']:.4f} nats "
                 f"(even guessing {loss['even_guessing']:.4f})"
             )
+        if "pairwise_accuracy" in result:
+            above = _pairwise(result["pairwise_accuracy"])
+            lines.append(f"  the right answer is scored {above}, even guessing 50 %")
         if "batch_calibrated" in result:
             calibrated = result["batch_calibrated"]
             low, high = calibrated["interval"]
             lines.append(
                 f"  liking for letters taken off: micro {percent(calibrated['accuracy'])} "
                 f"[{percent(low)}, {percent(high)}], the right answer costs "
-                f"{calibrated['nats_per_question']:.4f} nats"
+                f"{calibrated['nats_per_question']:.4f} nats, "
+                f"{_pairwise(calibrated['pairwise_accuracy'])}"
             )
         if len(result["subjects"]) > 1:
             lines += [
@@ -98,6 +102,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
+def probability(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
 def open_figure(result: Mapping[str, Any]) -> str:
     """The figure of a result without accuracy."""
     if "loss" in result:
@@ -107,6 +115,13 @@ def open_figure(result: Mapping[str, Any]) -> str:
             f"{loss['bits_per_byte']:.4f} bits/byte"
         )
     return f"ROUGE-L {percent(result['rouge_l'])}"
+
+
+def _pairwise(figure: Mapping[str, Any]) -> str:
+    low, high = figure["interval"]
+    return (
+        f"above another one in {percent(figure['mean'])} [{percent(low)}, {percent(high)}] of pairs"
+    )
 
 
 def _protocol(settings: Mapping[str, Any]) -> str:
