@@ -62,6 +62,7 @@ from sparsedoctor.train.progress import (
 from sparsedoctor.train.provenance import read_run_file, write_run_file
 from sparsedoctor.train.report.choices import write_choices
 from sparsedoctor.train.report.page import write_report
+from sparsedoctor.train.router_input import suit_routers
 from sparsedoctor.train.settings import RunSettings, Settings
 from sparsedoctor.train.trainer import ExpertTrainer
 
@@ -193,6 +194,7 @@ class Loaded:
     supervisor: RoutingSupervisor
     machine: Machine
     memory: Memory
+    router_part: float  # of the router's start and rate, by what the routers read
 
     def introduction(self) -> str:
         """What a person should know before the first step."""
@@ -205,6 +207,15 @@ class Loaded:
             f"{len(material.encoded.examples):,} examples, {material.tokens:,} tokens, "
             f"{material.learned:,} of them learned; "
             f"{len(material.held_out):,} examples held out{left_out}\n{self.memory.text()}"
+            f"{self._about_routers()}"
+        )
+
+    def _about_routers(self) -> str:
+        if 0.5 < self.router_part < 2:
+            return ""
+        return (
+            f"\nrouters: they read vectors {1 / self.router_part:.2g} times as large as SmolLM2's; "
+            f"start and rate are {self.router_part:.2g} of what they are there"
         )
 
 
@@ -240,6 +251,7 @@ def prepare(settings: Settings, output: Path) -> Loaded:
     queue = settings.supervision.queue_length if settings.supervision.contrastive else None
     model = attach_experts(base.model, settings.experts, queue)
     layers = expert_layers(model)
+    router_part = suit_routers(model, layers, material.encoded.examples[0].input_ids)
     if run.freeze_router:
         for layer in layers:
             layer.router.requires_grad_(False)
@@ -265,14 +277,14 @@ def prepare(settings: Settings, output: Path) -> Loaded:
         eval_dataset=material.held_out or None,
         callbacks=callbacks,
         supervisor=supervisor,
-        router_rate=run.router_rate,
+        router_rate=run.router_rate * router_part,
         health_every=run.health_every,
         multiple=machine.multiple,
     )
     health.trainer = trainer
     for printer in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printer)
-    return Loaded(base, model, material, trainer, supervisor, machine, memory)
+    return Loaded(base, model, material, trainer, supervisor, machine, memory, router_part)
 
 
 def training_arguments(

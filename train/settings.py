@@ -74,8 +74,9 @@ class RunSettings:
     """Highest learning rate of the experts. Alpha times it is the speed of learning: with the
     default alpha 2e-3 suits a 135M base and short runs, a 0.5B base wants 1e-4 to 3e-4."""
     router_rate: float = 20.0
-    """Learning rate of router and projection, as a multiple of learning_rate: at that of the
-    experts a router hardly leaves its random start in a few hundred steps (docs/method.md)."""
+    """Learning rate of router and projection, as a multiple of learning_rate, on a base whose
+    routers read vectors as large as SmolLM2's; where they are larger it is as much lower. At the
+    experts' rate a router hardly leaves its start in a few hundred steps (docs/method.md)."""
     warmup: int = 10
     """Steps until the learning rate is reached."""
     schedule: Schedule = "cosine"
