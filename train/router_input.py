@@ -8,6 +8,7 @@ one's routers free and drive the second one's to a single expert within some twe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -50,9 +51,11 @@ def input_size(model: Any, layers: Sequence[LoraMoeBlock], tokens: Sequence[int]
 def suit_routers(model: Any, layers: Sequence[LoraMoeBlock], tokens: Sequence[int]) -> float:
     """Let the random routers start as undecided as on a base of TYPICAL inputs.
 
-    Returns what their learning rate is to be multiplied by, so that a step moves a logit as far.
+    Returns what their learning rate is to be multiplied by, so that a step moves a logit as far. It
+    is a power of two: the same for any text, and exactly 1 where it was chosen.
     """
-    factor = TYPICAL / max(input_size(model, layers, tokens), 1e-6)
+    size = max(input_size(model, layers, tokens), 1e-6)
+    factor = 2.0 ** round(math.log2(TYPICAL / size))
     with torch.no_grad():
         for layer in layers:
             layer.router.mul_(factor)

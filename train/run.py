@@ -211,11 +211,11 @@ class Loaded:
         )
 
     def _about_routers(self) -> str:
-        if 0.5 < self.router_part < 2:
+        if self.router_part == 1:
             return ""
         return (
-            f"\nrouters: they read vectors {1 / self.router_part:.2g} times as large as SmolLM2's; "
-            f"start and rate are {self.router_part:.2g} of what they are there"
+            f"\nrouters: what they read is about {1 / self.router_part:g} times as large as in "
+            f"SmolLM2; start and rate are {self.router_part:g} of those there"
         )
 
 
