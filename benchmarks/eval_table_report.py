@@ -205,9 +205,11 @@ def _discordant(n: int, theirs: int, ours: int) -> list[str]:
 
 
 def pairs_of(seeds: Seeds, reference: Seeds, label: str) -> Pairs:
-    """A row and the reference with the same seed; an untrained row meets every seed."""
+    """A row and the reference with the same seed; an untrained one meets every seed."""
     if UNTRAINED in seeds:
         return [(seeds[UNTRAINED][label], theirs[label]) for theirs in reference.values()]
+    if UNTRAINED in reference:
+        return [(ours[label], reference[UNTRAINED][label]) for ours in seeds.values()]
     common = [seed for seed in seeds if seed in reference]
     return [(seeds[seed][label], reference[seed][label]) for seed in common]
 

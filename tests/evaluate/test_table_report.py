@@ -91,6 +91,19 @@ def test_a_question_of_three_seeds_is_one_question(tmp_path: Path, report: Any) 
     assert alone == [[cell.partition(";")[0] for cell in line] for line in three]
 
 
+def test_an_untrained_row_may_be_what_others_are_tested_against(
+    tmp_path: Path, report: Any
+) -> None:
+    scored(tmp_path / "base" / "untrained", tmp_path / "data", every=7, nats=2.5)
+    scored(tmp_path / "sparsedoctor" / "seed-1", tmp_path / "data", every=1, nats=2.0)
+    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"], "sparsedoctor")
+    accuracy, loss, *_ = cells((tmp_path / "TABLE.md").read_text(), "untouched")
+    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"], "base")
+    turned, lost, *_ = cells((tmp_path / "TABLE.md").read_text(), "ours")
+    for before, after in ((accuracy[4], turned[4]), (loss[3], lost[3]), (loss[6], lost[6])):
+        assert float(after.split()[0]) == -float(before.split()[0]) != 0
+
+
 def test_a_training_that_left_no_figures_is_unknown_and_another_seed_stands_for_it(
     tmp_path: Path, report: Any
 ) -> None:
