@@ -55,7 +55,7 @@ def train(
     """Train into `folder` in a process of its own, unless that is done.
 
     A training whose adapter is there was stopped before its figures were written; what it took is
-    then unknown.
+    then unknown, as it is of one that goes on after an interruption.
     """
     if (folder / TRAIN_FILE).is_file():
         return
@@ -65,6 +65,7 @@ def train(
         write_json(folder / TRAIN_FILE, done | trained(adapter))
         return
     command = training_command(row, files, folder, options, seed=seed, rate=rate, steps=steps)
+    goes_on = any((folder / "run").glob("checkpoint-*"))
     print(f"training {folder.relative_to(options.output)}", flush=True)
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -85,7 +86,7 @@ def train(
         "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_bytes": usage.ru_maxrss * 1024,
     }
-    write_json(folder / TRAIN_FILE, done | took | trained(adapter))
+    write_json(folder / TRAIN_FILE, done | ({} if goes_on else took) | trained(adapter))
 
 
 def training_command(

@@ -165,6 +165,30 @@ def test_rows_may_be_added_to_a_table_but_not_changed(
         table.same_table(options, track)
 
 
+def test_what_an_interrupted_training_took_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call that ends it knows its own part alone."""
+    pytest.importorskip("peft", reason="the rows are trained with sparsedoctor[train]")
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    training = importlib.import_module("eval_table_training")
+    rows = importlib.import_module("eval_table_rows").ROWS
+    monkeypatch.setattr(training, "training_command", lambda *_, **__: [sys.executable, "-V"])
+    monkeypatch.setattr(training, "trained", lambda _: {"held_out_loss": 2.0})
+    options = argparse.Namespace(output=tmp_path, jobs=1)
+    (tmp_path / "stopped" / "run" / "checkpoint-2").mkdir(parents=True)
+    told = {}
+    for name in ("stopped", "whole"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        training.train(rows[1], [], folder, options, seed=1, rate=1e-3, steps=4)
+        told[name] = json.loads((folder / "train.json").read_text())
+    assert told["stopped"].keys() == told["whole"].keys() - {
+        "seconds", "processor_seconds", "peak_bytes",
+    }  # fmt: skip
+    assert told["whole"]["seconds"] >= 0
+
+
 def test_questions_of_letters_alone_keep_their_right_option_and_favour_no_letter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
