@@ -18,7 +18,7 @@ from eval_table_rows import UNTRAINED
 from eval_table_training import TRAIN_FILE
 
 from sparsedoctor.train.evaluate.comparing import Run, read_run
-from sparsedoctor.train.evaluate.comparing_scores import ABOVE, NATS
+from sparsedoctor.train.evaluate.comparing_scores import ABOVE, NATS, ScoreFigure
 from sparsedoctor.train.evaluate.journal import Answer, write_text
 from sparsedoctor.train.evaluate.letter_bias import without_letter_bias
 from sparsedoctor.train.evaluate.statistics import (
@@ -28,7 +28,7 @@ from sparsedoctor.train.evaluate.statistics import (
     paired_bootstrap,
     paired_loss,
 )
-from sparsedoctor.train.evaluate.summaries import probability
+from sparsedoctor.train.evaluate.summaries import difference_text, probability, signed
 
 Seeds = Mapping[str, Mapping[str, Run]]  # seed -> benchmark or "loss" -> run
 Pairs = Sequence[tuple[Run, Run]]  # a row and the reference, for each seed
@@ -61,14 +61,14 @@ def write_table(
         accuracy.append(
             [*start, *scores(seeds, benchmarks), *accuracy_test(seeds, other, benchmarks)]
         )
-        loss.append([*start, *answer_loss(seeds, other, benchmarks), *text_loss(seeds, other)])
+        loss.append([*start, *behind(NATS, seeds, other, benchmarks), *text_loss(seeds, other)])
         like = calibrated[against] if name != against else {}
         fair.append([*start, *calibrated_tests(calibrated[name], like, benchmarks)])
         above.append(
             [
                 *start,
-                *pairwise(seeds, other, benchmarks),
-                *pairwise(calibrated[name], like, benchmarks),
+                *behind(ABOVE, seeds, other, benchmarks),
+                *behind(ABOVE, calibrated[name], like, benchmarks),
             ]
         )
         tests += [[title, *cells] for cells in benchmark_tests(seeds, other, benchmarks)]
@@ -127,17 +127,15 @@ def accuracy_test(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> 
     return _cells(found, scale=100, digits=2)
 
 
-def answer_loss(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
-    """What the right answer costs, mean over benchmarks, and how much less in the reference."""
-    found = _over_benchmarks(seeds, reference, benchmarks, NATS.value)
-    return [_mean(_means(seeds, benchmarks, NATS.value), 4), *_cells(found, digits=4)]
-
-
-def pairwise(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
-    """How often the right answer is scored above another one, in percent, and in points more."""
-    found = _over_benchmarks(seeds, reference, benchmarks, ABOVE.value)
-    shares = [100 * share for share in _means(seeds, benchmarks, ABOVE.value)]
-    return [_mean(shares), *_cells(found, scale=100, digits=2)]
+def behind(
+    figure: ScoreFigure, seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]
+) -> list[str]:
+    """A figure of the scores behind the choices, mean over benchmarks, and the reference's less
+    the row's."""
+    found = _over_benchmarks(seeds, reference, benchmarks, figure.value)
+    means = [figure.scale * mean for mean in _means(seeds, benchmarks, figure.value)]
+    cells = _cells(found, scale=figure.scale, digits=figure.digits)
+    return [_mean(means, figure.digits), *cells]
 
 
 def calibrated_tests(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) -> list[str]:
@@ -146,7 +144,7 @@ def calibrated_tests(seeds: Seeds, reference: Seeds, benchmarks: Sequence[str]) 
     return [
         _mean(right),
         *accuracy_test(seeds, reference, benchmarks),
-        *answer_loss(seeds, reference, benchmarks),
+        *behind(NATS, seeds, reference, benchmarks),
     ]
 
 
@@ -240,13 +238,9 @@ def _cells(found: Tested | None, *, digits: int, scale: float = 1.0) -> list[str
     if found is None:
         return ["", ""]
     drawn, each = found
-    shown = [
-        f"{round(scale * one, digits) + 0.0:+.{digits}f}"  # no "-0.00"
-        for one in (drawn.difference, drawn.low, drawn.high, *each)
-    ]
-    value, low, high, *seeds = shown
-    apart = f"; {', '.join(seeds)}" if len(seeds) > 1 else ""
-    return [f"{value} [{low}, {high}]{apart}", probability(drawn.p)]
+    seeds = ", ".join(signed(scale * one, digits) for one in each)
+    apart = f"; {seeds}" if len(each) > 1 else ""
+    return [f"{difference_text(drawn, digits=digits, scale=scale)}{apart}", probability(drawn.p)]
 
 
 def cost(folder: Path) -> list[str]:

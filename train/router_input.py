@@ -3,7 +3,7 @@
 A logit is R x, and a step of AdamW moves every weight of R by about the learning rate, so the logit
 by up to that times `|x|_1`. Bases differ: SmolLM2-135M's feed-forward blocks read vectors of 54, a
 Qwen2.5 of 0.5B ones of 860. One learning rate, and one random start, therefore leave the first
-one's routers free and drive the second one's to a single expert within some twenty steps.
+one's routers free and drive the second one's to a single expert within fifty steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from sparsedoctor.core.moe.peft_layer import LoraMoeBlock
 
 TYPICAL = 54.0  # SmolLM2-135M's, where the router's rate and random start were chosen
-_LONGEST = 256  # tokens read: one base layer of a few billion weights takes a second for them
+_LONGEST = 256  # tokens read
 
 
 def input_size(model: Any, layers: Sequence[LoraMoeBlock], tokens: Sequence[int]) -> float:
@@ -60,3 +60,13 @@ def suit_routers(model: Any, layers: Sequence[LoraMoeBlock], tokens: Sequence[in
         for layer in layers:
             layer.router.mul_(factor)
     return factor
+
+
+def about_routers(factor: float) -> str:
+    """What a person is told of it, as a line of its own; nothing where it changes nothing."""
+    if factor == 1:
+        return ""
+    return (
+        f"\nrouters: what they read is about {1 / factor:g} times as large as in SmolLM2; "
+        f"start and rate are {factor:g} of those there"
+    )

@@ -62,7 +62,7 @@ from sparsedoctor.train.progress import (
 from sparsedoctor.train.provenance import read_run_file, write_run_file
 from sparsedoctor.train.report.choices import write_choices
 from sparsedoctor.train.report.page import write_report
-from sparsedoctor.train.router_input import suit_routers
+from sparsedoctor.train.router_input import about_routers, suit_routers
 from sparsedoctor.train.settings import RunSettings, Settings
 from sparsedoctor.train.trainer import ExpertTrainer
 
@@ -207,15 +207,7 @@ class Loaded:
             f"{len(material.encoded.examples):,} examples, {material.tokens:,} tokens, "
             f"{material.learned:,} of them learned; "
             f"{len(material.held_out):,} examples held out{left_out}\n{self.memory.text()}"
-            f"{self._about_routers()}"
-        )
-
-    def _about_routers(self) -> str:
-        if self.router_part == 1:
-            return ""
-        return (
-            f"\nrouters: what they read is about {1 / self.router_part:g} times as large as in "
-            f"SmolLM2; start and rate are {self.router_part:g} of those there"
+            f"{about_routers(self.router_part)}"
         )
 
 

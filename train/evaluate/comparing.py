@@ -16,7 +16,12 @@ from sparsedoctor.core.errors import SparseDoctorError
 from sparsedoctor.train.evaluate.comparing_scores import score_table, text_loss_apart
 from sparsedoctor.train.evaluate.journal import RESULT, Answer, read_answers, write_text
 from sparsedoctor.train.evaluate.statistics import Difference, mcnemar, paired_bootstrap
-from sparsedoctor.train.evaluate.summaries import open_figure, percent, probability
+from sparsedoctor.train.evaluate.summaries import (
+    difference_text,
+    open_figure,
+    percent,
+    probability,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +120,11 @@ def table(runs: Sequence[Run]) -> str:
     blocks: dict[tuple[str, bool], list[Run]] = {}
     for run in runs:
         blocks.setdefault((run.benchmark, run.scored), []).append(run)
-    return "\n\n".join(
-        "\n".join([f"### {members[0].result['title']}", "", *block(members)])
-        for (_, scored), members in blocks.items()
-        for block in (_exam_block if scored else _open_block,)
-    )
+    texts = []
+    for (_, scored), members in blocks.items():
+        block = _exam_block(members) if scored else _open_block(members)
+        texts.append("\n".join([f"### {members[0].result['title']}", "", *block]))
+    return "\n\n".join(texts)
 
 
 def _exam_block(runs: Sequence[Run]) -> list[str]:
@@ -158,8 +163,8 @@ def _open_block(runs: Sequence[Run]) -> list[str]:
         tests = "| |"
         if found is not None:
             n, apart = found
-            bounds = f"{apart.difference:+.4f} [{apart.low:+.4f}, {apart.high:+.4f}]"
-            tests = f"| {bounds} of {n} texts | {probability(apart.p)} |"
+            shown = difference_text(apart, digits=4)
+            tests = f"| {shown} of {n} texts | {probability(apart.p)} |"
         figure = f"{run.result['n']} | {open_figure(run.result)}"
         lines.append(f"| {run.name} | {run.result['model']['name']} | {figure} {tests}")
     return lines
@@ -170,9 +175,8 @@ def _row(first: Run, run: Run, against: Paired | None) -> str:
     low, high = result["interval"]
     tests = "| | | |"
     if against is not None:
-        found = against.difference
         tests = (
-            f"| {100 * found.difference:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}] "
+            f"| {difference_text(against.difference, digits=2, scale=100)} "
             f"| {probability(against.p)} | {percent(against.same_choice / against.common)} |"
         )
     elif run is not first:

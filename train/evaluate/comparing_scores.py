@@ -20,7 +20,7 @@ from sparsedoctor.train.evaluate.statistics import (
     paired_loss,
     pairwise_accuracy,
 )
-from sparsedoctor.train.evaluate.summaries import percent, probability
+from sparsedoctor.train.evaluate.summaries import difference_text, percent, probability
 
 if TYPE_CHECKING:
     from sparsedoctor.train.evaluate.comparing import Run
@@ -35,6 +35,16 @@ class ScoreFigure(NamedTuple):
     value: Callable[[Answer], float]
     calibrated: bool = False  # with the run's liking for letters taken off
     percent: bool = False
+
+    @property
+    def scale(self) -> float:
+        """What it is multiplied by to be shown."""
+        return 100.0 if self.percent else 1.0
+
+    @property
+    def digits(self) -> int:
+        """Behind its point, where a difference is shown."""
+        return 2 if self.percent else 4
 
 
 def _nats(answer: Answer) -> float:
@@ -68,16 +78,19 @@ def score_table(runs: Sequence[Run]) -> list[str]:
         f"| figure | run | mean | difference to {first.name} (95 %) | p |",
         "|---|---|---|---|---|",
     ]
+    by_letter = all(_answered_by_letter(run) for run in scored)
+    answers = {False: [list(run.answers.values()) for run in scored]}
+    if by_letter:
+        answers[True] = [without_letter_bias(found) for found in answers[False]]
+    common = [_same_candidates(first.answers, run.answers) for run in scored]
     for figure in SCORE_FIGURES:
-        if figure.calibrated and not all(_answered_by_letter(run) for run in scored):
+        if figure.calibrated and not by_letter:
             continue
-        before = figure_of(first.answers, figure)
-        for run in scored:
-            values = figure_of(run.answers, figure)
-            common = _same_candidates(first.answers, run.answers)
-            gains = [values[name] - before[name] for name in common]
-            mean = fmean(values.values())
+        values = [{a.id: figure.value(a) for a in found} for found in answers[figure.calibrated]]
+        for run, now, ids in zip(scored, values, common, strict=True):
+            mean = fmean(now.values())
             shown = percent(mean) if figure.percent else f"{mean:.4f}"
+            gains = [now[name] - values[0][name] for name in ids]
             tests = ["", ""] if run is first else _cells(gains, figure)
             lines.append(f"| {' | '.join([figure.title, run.name, shown, *tests])} |")
     return lines
@@ -88,22 +101,14 @@ def _answered_by_letter(run: Run) -> bool:
     return is_liking_for_letters(settings["scoring"], settings["candidates"])
 
 
-def figure_of(answers: Answers, figure: ScoreFigure) -> dict[str, float]:
-    """The figure of every answer, by id. A liking for letters is that of all these answers."""
-    found = list(answers.values())
-    if figure.calibrated:
-        found = without_letter_bias(found)
-    return {answer.id: figure.value(answer) for answer in found}
-
-
 def _cells(gains: Sequence[float], figure: ScoreFigure) -> list[str]:
     if not gains:
         return ["no common questions", ""]
     found = paired_bootstrap([gains])
-    scale, digits = (100, 2) if figure.percent else (1, 4)
-    bounds = (scale * found.difference, scale * found.low, scale * found.high)
-    value, low, high = (f"{round(one, digits) + 0.0:+.{digits}f}" for one in bounds)  # no "-0.00"
-    return [f"{value} [{low}, {high}]", probability(found.p)]
+    return [
+        difference_text(found, digits=figure.digits, scale=figure.scale),
+        probability(found.p),
+    ]
 
 
 def _same_candidates(first: Answers, other: Answers) -> list[str]:

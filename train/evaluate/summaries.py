@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sparsedoctor.train.evaluate.statistics import mean_and_deviation
+from sparsedoctor.train.evaluate.statistics import Difference, mean_and_deviation
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -104,6 +104,17 @@ def percent(share: float) -> str:
 
 def probability(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def signed(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:+.{digits}f}"  # no "-0.00"
+
+
+def difference_text(found: Difference, *, digits: int, scale: float = 1.0) -> str:
+    """A difference with its interval."""
+    bounds = (found.difference, found.low, found.high)
+    value, low, high = (signed(scale * one, digits) for one in bounds)
+    return f"{value} [{low}, {high}]"
 
 
 def open_figure(result: Mapping[str, Any]) -> str:
