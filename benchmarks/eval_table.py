@@ -18,7 +18,8 @@ tuned alike: a quarter of the steps at each rate with the first seed, the rate w
 held-out loss for all seeds. With --jobs 2 two rows are trained and scored beside each other, in
 processes of --threads threads; what the others are tested against comes first. Every step is
 skipped where its result is there already, so the same call goes on after an interruption.
-TABLE.md is written again after every row.
+TABLE.md is written again after every row. --limit and --loss-limit may grow to a multiple, or go:
+the rows that are named then are scored on the further questions alone, without training again.
 """
 
 from __future__ import annotations
@@ -145,14 +146,22 @@ def same_table(options: argparse.Namespace, track: Track, free: Sequence[str] = 
     begun.setdefault("precision", "auto")  # and had no other
     begun.setdefault("pack", False)
     begun.setdefault("held_out_fraction", 0.02)
+    for name in ("limit", "loss_limit"):
+        if grows(begun.get(name), given.get(name)):
+            begun[name] = given[name]
     differing = [name for name in given if begun.get(name) != given[name]]
     if differing:
         raise SparseDoctorError(
             f"{options.output} holds a table of other settings ({', '.join(differing)}); "
             "its rows would not be comparable: choose another --output"
         )
-    if begun != before:  # rows were added, or the hash of the base
+    if begun != before:  # rows or questions were added, or the hash of the base
         write_json(path, begun)
+
+
+def grows(before: int | None, now: int | None) -> bool:
+    """Whether a sample of `now` questions (None: all) holds one of `before`, and more."""
+    return before is not None and (now is None or (now > before and now % before == 0))
 
 
 def data_hashes(data: Path, track: Track) -> dict[str, str]:
@@ -219,16 +228,21 @@ def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> 
     if track.form == "cloze":
         asked = Settings(scoring="logprob-pmi", candidates="cloze")
         dtype = options.precision
-    exams = [(name, path, asked) for name, path in track.benchmarks]
     name, path = track.loss
-    todo = [
-        (folder / label, benchmark, data, settings, limit)
-        for label, benchmark, data, settings, limit in (
-            *((exam, exam, data, settings, options.limit) for exam, data, settings in exams),
-            ("loss", name, path, Settings(scoring="loss"), options.loss_limit),
+    todo = []
+    for label, benchmark_name, data, settings, limit in (
+        *((exam, exam, data, asked, options.limit) for exam, data in track.benchmarks),
+        ("loss", name, path, Settings(scoring="loss"), options.loss_limit),
+    ):
+        benchmark = find_benchmark(benchmark_name)
+        loaded = load_questions(
+            benchmark,
+            options.data / data,
+            limit=limit,
+            with_reference=settings.scoring == "loss",
         )
-        if not (folder / label / RESULT).is_file()
-    ]
+        if answered(folder / label) < len(loaded.questions):
+            todo.append((benchmark, loaded, settings, folder / label))
     if not todo:
         return
     model = options.base if row.name == "base" else str(folder / "run" / "adapter")
@@ -241,18 +255,16 @@ def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> 
     )
     backend = open_backend(choice)
     try:
-        for output, benchmark_name, data, settings, limit in todo:
-            benchmark = find_benchmark(benchmark_name)
-            loaded = load_questions(
-                benchmark,
-                options.data / data,
-                limit=limit,
-                with_reference=settings.scoring == "loss",
-            )
-            quiet = options.jobs > 1
-            run_benchmark(backend, benchmark, loaded, settings, output, quiet=quiet)
+        for one in todo:
+            run_benchmark(backend, *one, quiet=options.jobs > 1)
     finally:
         backend.close()
+
+
+def answered(folder: Path) -> int:
+    """How many questions the result in `folder` is of."""
+    path = folder / RESULT
+    return int(json.loads(path.read_text(encoding="utf-8"))["n"]) if path.is_file() else 0
 
 
 if __name__ == "__main__":

@@ -49,7 +49,10 @@ def write_table(
 
     All others are tested against the row `against`.
     """
-    found = {name: finished(output / name, [*benchmarks, "loss"]) for name, _ in rows}
+    labels = [*benchmarks, "loss"]
+    found, fewer = of_most_questions(
+        {name: finished(output / name, labels) for name, _ in rows}, labels
+    )
     there = [(name, title) for name, title in rows if found[name]]
     reference = found.get(against, {})
     calibrated = {name: _calibrated(seeds, benchmarks) for name, seeds in found.items()}
@@ -73,7 +76,7 @@ def write_table(
         )
         tests += [[title, *cells] for cells in benchmark_tests(seeds, other, benchmarks)]
         costs.append([title, *cost(output / name)])
-    blocks = ["\n".join(f"- {note}" for note in remarks(found, benchmarks))]
+    blocks = ["\n".join(f"- {note}" for note in [*fewer, *remarks(found, benchmarks)])]
     if there:
         blocks = [
             _markdown(accuracy),
@@ -109,6 +112,31 @@ def finished(folder: Path, labels: Sequence[str]) -> dict[str, dict[str, Run]]:
         if all((seed / label / "result.json").is_file() for label in labels):
             seeds[seed.name] = {label: read_run(seed / label) for label in labels}
     return seeds
+
+
+def of_most_questions(
+    found: Mapping[str, Seeds], labels: Sequence[str]
+) -> tuple[dict[str, Seeds], list[str]]:
+    """The seeds that answered as many questions as any did, and a remark on each other one: rows
+    are compared on the same questions."""
+    runs = [runs for seeds in found.values() for runs in seeds.values()]
+    most = {label: max((one[label].result["n"] for one in runs), default=0) for label in labels}
+    kept: dict[str, Seeds] = {}
+    fewer = []
+    for name, seeds in found.items():
+        whole = {
+            seed: runs
+            for seed, runs in seeds.items()
+            if all(runs[label].result["n"] == most[label] for label in labels)
+        }
+        kept[name] = whole
+        fewer += [
+            f"{name}, {seed}: answered fewer questions than other rows and is left out; name the "
+            "row in --rows to have the rest asked"
+            for seed in seeds
+            if seed not in whole
+        ]
+    return kept, fewer
 
 
 def scores(seeds: Seeds, benchmarks: Sequence[str]) -> list[str]:

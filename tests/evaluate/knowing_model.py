@@ -43,7 +43,7 @@ class Knowing(Prompting):
         pass
 
 
-def scored(folder: Path, data: Path, every: int, nats: float) -> None:
+def scored(folder: Path, data: Path, every: int, nats: float, limit: int | None = None) -> None:
     """The results of such a model on an exam and on explanations."""
     cmmlu = write_cmmlu(data / "cmmlu", CMMLU_LISTS["cmmlu-med"], each=8)
     cmexam = write_cmexam(data / "cmexam.csv")
@@ -52,7 +52,7 @@ def scored(folder: Path, data: Path, every: int, nats: float) -> None:
         ("loss", "cmexam", cmexam, Settings(scoring="loss")),
     ):
         benchmark = find_benchmark(name)
-        loaded = load_questions(benchmark, path, with_reference=label == "loss")
+        loaded = load_questions(benchmark, path, limit=limit, with_reference=label == "loss")
         run_benchmark(Knowing(every, nats), benchmark, loaded, settings, folder / label, quiet=True)
 
 

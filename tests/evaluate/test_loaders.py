@@ -186,6 +186,8 @@ def test_a_missing_file_says_where_it_is_published_and_where_to_put_it(
 
 
 def test_a_file_that_is_not_there_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(SparseDoctorError, match=r"there is no \S+none\.csv; its authors publish"):
+        load("cmexam", tmp_path / "none.csv")
     with pytest.raises(SparseDoctorError, match=r"there is no \S+none\.jsonl\.gz; MMLU's authors"):
         load("mmlu-med", tmp_path / "none.jsonl.gz")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,10 +54,15 @@ class ScriptedBackend(Prompting):
 
 
 def run(
-    backend: ScriptedBackend, name: str, data: Path, output: Path, settings: Settings | None = None
+    backend: ScriptedBackend,
+    name: str,
+    data: Path,
+    output: Path,
+    settings: Settings | None = None,
+    limit: int | None = None,
 ) -> dict[str, Any]:
     benchmark = find_benchmark(name)
-    loaded = load_questions(benchmark, data)
+    loaded = load_questions(benchmark, data, limit=limit)
     return run_benchmark(backend, benchmark, loaded, settings or Settings(), output, quiet=True)
 
 
@@ -145,6 +151,43 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     third = ScriptedBackend()
     run(third, "cmb", root, out)
     assert third.asked == []
+
+
+def test_a_finished_sample_goes_on_to_a_larger_one(tmp_path: Path) -> None:
+    root, out = write_cmb(tmp_path / "data"), tmp_path / "out"
+    first = ScriptedBackend()
+    run(first, "cmb", root, out, limit=5)
+    with pytest.raises(KeyboardInterrupt):
+        run(ScriptedBackend(patience=2), "cmb", root, out)
+    assert len(lines(out)) == 7
+    assert not (out / "result.json").exists()  # it was of five
+    last = ScriptedBackend()
+    grown = run(last, "cmb", root, out)
+    assert len(last.asked) == 3
+    assert not set(first.asked) & set(last.asked)
+    whole = run(ScriptedBackend(), "cmb", root, tmp_path / "whole")
+    assert lines(out) == lines(tmp_path / "whole")
+    changing = {"seconds", "questions_per_second", "finished"}
+    assert {key: grown[key] for key in grown.keys() - changing} == {
+        key: whole[key] for key in whole.keys() - changing
+    }
+
+
+@pytest.mark.parametrize(
+    ("patience", "limit", "then"),
+    [(None, 4, 6), (None, 5, 4), (4, 5, None)],
+    ids=["other questions", "fewer", "unfinished"],
+)
+def test_a_sample_goes_on_to_no_other_questions(
+    tmp_path: Path, patience: int | None, limit: int, then: int | None
+) -> None:
+    root, out = write_cmb(tmp_path / "data"), tmp_path / "out"
+    with contextlib.suppress(KeyboardInterrupt):
+        run(ScriptedBackend(patience=patience), "cmb", root, out, limit=limit)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(SparseDoctorError, match="only a finished sample goes on"):
+        run(ScriptedBackend(), "cmb", root, out, limit=then)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
 @pytest.mark.parametrize("change", ["model", "settings", "data"])

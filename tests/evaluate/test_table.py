@@ -91,6 +91,39 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_a_table_grows_to_more_questions(tmp_path: Path) -> None:
+    command = [*table_command(tmp_path, tmp_path / "grown"), "--loss-limit", "6"]
+    rows = ["--rows", "base", "--seeds", "1"]
+    for limit in ("2", "4"):
+        done = subprocess.run([*command, *rows, "--limit", limit], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    told = done.stderr.replace("\r", "\n")
+    assert "2/4" in told
+    assert "0/4" not in told
+    at_once = [*table_command(tmp_path, tmp_path / "at-once"), "--loss-limit", "6", "--limit", "4"]
+    done = subprocess.run([*at_once, *rows], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = ((tmp_path / name / "TABLE.md").read_text() for name in ("grown", "at-once"))
+    assert first == second
+    fewer = subprocess.run([*command, *rows, "--limit", "2"], capture_output=True, text=True)
+    assert fewer.returncode == 2
+    assert "other settings (limit)" in fewer.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "grown"),
+    [(200, 600, True), (200, None, True), (200, 300, False), (200, 100, False), (None, 200, False)],
+)
+def test_only_a_multiple_of_a_sample_holds_it(
+    monkeypatch: pytest.MonkeyPatch, before: int | None, now: int | None, grown: bool
+) -> None:
+    pytest.importorskip("peft", reason="the rows are trained with sparsedoctor[train]")
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    assert importlib.import_module("eval_table").grows(before, now) is grown
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_jobs_make_the_table_that_one_makes(tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="training needs sparsedoctor[train]")
     more = ["--seeds", "1", "2", "--rates", "1e-3", "--rows", "base", "dense-active"]

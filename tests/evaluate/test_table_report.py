@@ -115,3 +115,15 @@ def test_a_training_that_left_no_figures_is_unknown_and_another_seed_stands_for_
     assert report.cost(tmp_path) == ["1.50 M", "0.001", "2.0", "4.0 GB"]
     (tmp_path / "seed-2" / "train.json").unlink()
     assert report.cost(tmp_path) == ["1.50 M", "0.001", "unknown", "unknown"]
+
+
+def test_a_row_that_answered_fewer_questions_is_left_out_and_named(
+    tmp_path: Path, report: Any
+) -> None:
+    scored(tmp_path / "base" / "untrained", tmp_path / "data", every=7, nats=2.5, limit=14)
+    scored(tmp_path / "sparsedoctor" / "seed-1", tmp_path / "data", every=1, nats=2.0)
+    report.write_table(tmp_path, ROWS, ["cmmlu-med-apollo"], "sparsedoctor")
+    text = (tmp_path / "TABLE.md").read_text()
+    assert cells(text, "untouched") == []
+    assert "base, untrained: answered fewer questions" in text
+    assert cells(text, "ours")[0][2] == "100.00"

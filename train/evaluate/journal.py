@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +42,7 @@ class Answer:
         """The JSON of this answer, with a line end."""
         row: dict[str, Any] = {"id": self.id, "gold": self.gold, "chosen": self.chosen}
         row["correct"] = self.correct
-        row["scores"] = {letters: round(value, 6) for letters, value in self.scores.items()}
+        row["scores"] = dict(self.scores)
         row["subject"] = self.subject
         if self.text is not None:
             row |= {"text": self.text, "readings": dict(self.readings or {})}
@@ -54,7 +54,8 @@ def answer_of(question: Question, verdict: Verdict) -> Answer:
         question.id,
         question.answer,
         verdict.chosen or None,
-        verdict.scores,
+        # Before any figure is made of them, so that a run that goes on has the same ones.
+        {letters: round(value, 6) for letters, value in verdict.scores.items()},
         question.subject,
         verdict.text,
         verdict.readings,
@@ -64,17 +65,26 @@ def answer_of(question: Question, verdict: Verdict) -> Answer:
 class Journal:
     """Appends answers to `folder`; `done` holds those of an earlier, interrupted run.
 
-    `identity` says what run this is. Raises SparseDoctorError when the folder holds another one,
-    or another process writes into it. To be left as a context.
+    `identity` says what run this is, `part_of` what a finished one of the given questions alone
+    would have been: such a sample goes on to this run. Raises SparseDoctorError when the folder
+    holds another one, or another process writes into it. To be left as a context.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        part_of: Callable[[Collection[str]], Mapping[str, Any]] | None = None,
+    ) -> None:
         self._folder = folder
         with contextlib.ExitStack() as stack:
             stack.enter_context(in_use(folder, "evaluation"))
             earlier = read_answers(folder, torn=True)
             if earlier:  # a run that answered nothing is in nobody's way
-                check_identity(folder, identity)
+                part = part_of({answer.id for answer in earlier}) if part_of else identity
+                if check_identity(folder, identity, part):
+                    # It is of the sample; what is written next belongs to more questions.
+                    (folder / RESULT).unlink(missing_ok=True)
             write_json(folder / RUN, identity)
             self.done = {answer.id: answer for answer in earlier}
             self._rewrite(self.done.values())  # without a line that an interruption cut
@@ -116,9 +126,11 @@ class Journal:
         write_text(self._folder / ANSWERS, "".join(answer.line() for answer in answers))
 
 
-def check_identity(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Raise SparseDoctorError when `folder` holds the answers of another run, or of nobody knows
-    which."""
+def check_identity(folder: Path, identity: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    """Whether `folder` holds the finished `part` of the run `identity`, and not this run itself.
+
+    Raises SparseDoctorError when the answers there are of another run, or of nobody knows which.
+    """
     path = folder / RUN
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))
@@ -130,11 +142,17 @@ def check_identity(folder: Path, identity: Mapping[str, Any]) -> None:
             "choose another --output, or delete that folder"
         )
     differing = [key for key in identity if earlier.get(key) != identity[key]]
-    if differing:
-        raise SparseDoctorError(
-            f"{folder} holds another run (its {', '.join(differing)} differ); "
-            "choose another --output, or delete that folder"
-        )
+    if not differing:
+        return False
+    if all(earlier.get(key) == part[key] for key in part):
+        return True
+    hint = ""
+    if "questions" in differing:
+        hint = " (only a finished sample goes on, to one that holds all its questions)"
+    raise SparseDoctorError(
+        f"{folder} holds another run (its {', '.join(differing)} differ); "
+        f"choose another --output, or delete that folder{hint}"
+    )
 
 
 def read_answers(folder: Path, *, torn: bool = False) -> list[Answer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Answer what `output` does not hold yet, write `result.json` and return it.
 
-    Interrupted at any moment, the same call goes on where it stopped.
+    Interrupted at any moment, the same call goes on where it stopped. A finished sample goes on to
+    a larger one that holds all its questions.
     """
     wording = wording_for(benchmark.name, benchmark.language, settings.compatibility)
     asked = {
@@ -53,20 +54,22 @@ def run_benchmark(
         )
         for question in loaded.questions
     }
-    hashes = {
-        "model": backend.record.sha256,
-        "data": files_hash(loaded.files),
-        "prompt": prompts_hash(backend, asked.values()),
-    }
-    identity = {
-        "benchmark": benchmark.name,
-        "model": backend.record.name,
-        "kind": backend.record.kind,
-        "settings": asdict(settings) | {"wording": wording},
-        "questions": len(loaded.questions),
-        "hashes": hashes,
-    }
-    with Journal(output, identity) as journal:
+    data = files_hash(loaded.files)
+
+    def identity(names: Collection[str]) -> dict[str, Any]:
+        """Of a run that asks only questions with these ids."""
+        prompts = prompts_hash(backend, (asked[name] for name in asked if name in names))
+        return {
+            "benchmark": benchmark.name,
+            "model": backend.record.name,
+            "kind": backend.record.kind,
+            "settings": asdict(settings) | {"wording": wording},
+            "questions": len(names),
+            "hashes": {"model": backend.record.sha256, "data": data, "prompt": prompts},
+        }
+
+    this = identity(asked)
+    with Journal(output, this, identity) as journal:
         began, before = time.perf_counter(), len(journal.done)
         todo = [question for question in loaded.questions if question.id not in journal.done]
         with tqdm(
@@ -89,7 +92,7 @@ def run_benchmark(
             wording,
             backend.record,
             answers,
-            hashes,
+            this["hashes"],
             answered_now=len(answers) - before,
             seconds=seconds,
         )

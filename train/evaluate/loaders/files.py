@@ -87,6 +87,8 @@ def find_file(data: Path, names: Iterable[str], wanted: str, published: str) -> 
     names = list(names)
     if data.is_file():
         return data
+    if data.suffix and not data.exists():  # meant as a file
+        raise MissingFile(f"there is no {data}; its authors publish {wanted} at {published}")
     for name in names:
         for path in (data / name, data / Path(name).name):
             for candidate in (path, path.with_name(path.name + ".gz")):
