@@ -41,7 +41,7 @@ from eval_table_base import as_folder
 from eval_table_data import clean_training
 from eval_table_report import write_table
 from eval_table_rows import MAIN_ROWS, REFERENCE, ROWS, SHAPE, TRACKS, Row, Track
-from eval_table_training import train, tuned_rate
+from eval_table_training import TRAIN_FILE, train, tuned_rate
 
 from sparsedoctor.core.base_models import base_fingerprint, find_base
 from sparsedoctor.core.errors import SparseDoctorError, run_command
@@ -245,7 +245,13 @@ def score(row: Row, folder: Path, track: Track, options: argparse.Namespace) -> 
             todo.append((benchmark, loaded, settings, folder / label))
     if not todo:
         return
-    model = options.base if row.name == "base" else str(folder / "run" / "adapter")
+    adapter = folder / "run" / "adapter"
+    if row.name != "base" and not adapter.is_dir():
+        raise SparseDoctorError(
+            f"{folder} is trained, but its adapter is not at {adapter}: put it there, or delete "
+            f"{folder / TRAIN_FILE} to have it trained again"
+        )
+    model = options.base if row.name == "base" else str(adapter)
     choice = ModelChoice(
         model,
         None if row.name == "base" else options.base,

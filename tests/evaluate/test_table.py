@@ -92,16 +92,23 @@ def test_rows_are_trained_scored_and_tabled_and_a_second_call_does_nothing(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_table_grows_to_more_questions(tmp_path: Path) -> None:
-    command = [*table_command(tmp_path, tmp_path / "grown"), "--loss-limit", "6"]
-    rows = ["--rows", "base", "--seeds", "1"]
+    same = ["--loss-limit", "6", "--seeds", "1", "--rates", "1e-3"]
+    command = [*table_command(tmp_path, tmp_path / "grown"), *same]
+    kept = tmp_path / "grown" / "dense-active" / "seed-1"
+    write_lines(kept / "train.json", [{}])
+    without = [*command, "--rows", "dense-active", "--limit", "2"]
+    done = subprocess.run(without, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "its adapter is not at" in done.stderr
+    rows = ["--rows", "base"]
     for limit in ("2", "4"):
         done = subprocess.run([*command, *rows, "--limit", limit], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     told = done.stderr.replace("\r", "\n")
     assert "2/4" in told
     assert "0/4" not in told
-    at_once = [*table_command(tmp_path, tmp_path / "at-once"), "--loss-limit", "6", "--limit", "4"]
-    done = subprocess.run([*at_once, *rows], capture_output=True, text=True)
+    at_once = [*table_command(tmp_path, tmp_path / "at-once"), *same, *rows, "--limit", "4"]
+    done = subprocess.run(at_once, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     first, second = ((tmp_path / name / "TABLE.md").read_text() for name in ("grown", "at-once"))
     assert first == second
