@@ -81,8 +81,8 @@ class Journal:
             stack.enter_context(in_use(folder, "evaluation"))
             earlier = read_answers(folder, torn=True)
             if earlier:  # a run that answered nothing is in nobody's way
-                part = part_of({answer.id for answer in earlier}) if part_of else identity
-                if check_identity(folder, identity, part):
+                names = {answer.id for answer in earlier}
+                if check_identity(folder, identity, lambda: part_of(names) if part_of else None):
                     # It is of the sample; what is written next belongs to more questions.
                     (folder / RESULT).unlink(missing_ok=True)
             write_json(folder / RUN, identity)
@@ -126,9 +126,12 @@ class Journal:
         write_text(self._folder / ANSWERS, "".join(answer.line() for answer in answers))
 
 
-def check_identity(folder: Path, identity: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+def check_identity(
+    folder: Path, identity: Mapping[str, Any], part: Callable[[], Mapping[str, Any] | None]
+) -> bool:
     """Whether `folder` holds the finished `part` of the run `identity`, and not this run itself.
 
+    `part` is worked out only where the folder holds another run: it reads every prompt.
     Raises SparseDoctorError when the answers there are of another run, or of nobody knows which.
     """
     path = folder / RUN
@@ -144,7 +147,8 @@ def check_identity(folder: Path, identity: Mapping[str, Any], part: Mapping[str,
     differing = [key for key in identity if earlier.get(key) != identity[key]]
     if not differing:
         return False
-    if all(earlier.get(key) == part[key] for key in part):
+    found = part()
+    if found is not None and all(earlier.get(key) == found[key] for key in found):
         return True
     hint = ""
     if "questions" in differing:
